@@ -1,0 +1,5 @@
+//! The store in a directory.
+
+/// Being written.
+#[derive(Debug)]
+pub struct LocalStore;

@@ -1,0 +1,1 @@
+//! Wharfd: configuration, wiring, signals.

@@ -1,0 +1,52 @@
+//! What can go wrong while a layer is extracted.
+
+use std::path::PathBuf;
+
+use wharf_types::{ErrorKind, Kind};
+
+/// The result of an applier's call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What was being done to which entry, and why it failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A media type that is no layer, or no layer that is taken.
+    #[error("layer of media type {0:?}: not taken; tar, tar+gzip and tar+zstd are")]
+    MediaType(String),
+    /// The bytes are not what the media type says.
+    #[error("layer: {reason}")]
+    Malformed {
+        /// What is wrong.
+        reason: String,
+    },
+    /// An entry that would reach outside, or cannot be what it says.
+    #[error("layer entry {path:?}: {reason}")]
+    Entry {
+        /// The entry's path as the layer has it.
+        path: PathBuf,
+        /// Why it is refused.
+        reason: String,
+    },
+    /// Mounts that cannot be extracted into.
+    #[error("mounts: {0}")]
+    Mounts(String),
+    /// A failure of the filesystem.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was being done, to what.
+        doing: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
+
+impl Kind for Error {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::MediaType(_) => ErrorKind::Unimplemented,
+            Self::Malformed { .. } | Self::Entry { .. } | Self::Mounts(_) => ErrorKind::InvalidArgument,
+            Self::Io { source, .. } => ErrorKind::of_io(source),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! A layer's bytes to a tree of files.
+//!
+//! An [`Applier`] promises that nothing a layer says reaches outside of the tree it is given, that what it cannot take it
+//! refuses with the name of the entry, and that the diff ID it returns is that of all bytes the layer inflates to. It
+//! never fetches, and knows neither blobs nor snapshots.
+//!
+//! All calls block; an asynchronous program calls them from threads of its own.
+
+pub mod error;
+pub mod apply;
+
+use std::io::Read;
+use std::path::PathBuf;
+
+pub use error::{Error, Result};
+use wharf_types::{Digest, Mount};
+
+/// Extracts layers.
+pub trait Applier: Send + Sync {
+    /// Inflates `layer`, a tar of `media_type`, and extracts it into what `mounts` describe. All of `layer` is read, also what
+    /// follows the archive's end.
+    ///
+    /// # Errors
+    /// `Unimplemented` for a media type it does not take; `InvalidArgument` for a layer that is malformed or reaches outside;
+    /// `ResourceExhausted` when the disk is full. The tree is then to be thrown away.
+    fn apply(&self, layer: &mut dyn Read, media_type: &str, mounts: &[Mount]) -> Result<Applied>;
+
+    /// Gives directories that a layer did not list itself the owner, mode, times and attributes they have in the layers below.
+    /// For layers that were extracted before their parents were known; `parents` are directories, the nearest first.
+    ///
+    /// # Errors
+    /// When the directories cannot be read or written.
+    fn adopt(&self, mounts: &[Mount], implied: &[PathBuf], parents: &[PathBuf]) -> Result<()>;
+}
+
+/// What a layer was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The digest of the uncompressed layer.
+    pub diff_id: Digest,
+    /// The size of the uncompressed layer in bytes.
+    pub size: u64,
+    /// Directories that the layer needed but did not list, relative to the root, parents before children.
+    pub implied: Vec<PathBuf>,
+}

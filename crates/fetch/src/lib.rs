@@ -1,0 +1,47 @@
+//! Registries: resolve a reference, fetch what it names.
+//!
+//! It speaks the OCI distribution specification and Docker's registry protocol, and hands out descriptors and streams of
+//! bytes. It promises bounded memory whatever a registry sends, a deadline on every wait, and that credentials reach the host
+//! they were given for and no other. It knows no store, no snapshot and no image record, and never verifies blobs: who
+//! stores them does, while they stream.
+
+pub mod error;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+pub use error::{Error, Result};
+use futures::Stream;
+use wharf_types::{Descriptor, Reference};
+
+/// Finds what references stand for.
+#[async_trait]
+pub trait Resolver: Send + Sync {
+    /// The descriptor of the index or manifest that `reference` names now.
+    ///
+    /// # Errors
+    /// `NotFound`, `Unauthenticated`, `PermissionDenied`, or `Unavailable` when the registry cannot be reached.
+    async fn resolve(&self, reference: &Reference) -> Result<Descriptor>;
+
+    /// A fetcher for the repository of `reference`.
+    ///
+    /// # Errors
+    /// When the registry's configuration cannot be used.
+    fn fetcher(&self, reference: &Reference) -> Result<Arc<dyn Fetcher>>;
+}
+
+/// Fetches blobs and manifests of one repository.
+#[async_trait]
+pub trait Fetcher: Send + Sync {
+    /// The bytes of `target` from `offset` on. The stream resumes by itself after a cut connection, as often as makes
+    /// progress, and ends with an error when fewer or more bytes come than the descriptor says.
+    ///
+    /// # Errors
+    /// `NotFound`, `Unauthenticated`, `PermissionDenied`, `OutOfRange`, or `Unavailable`.
+    async fn fetch(&self, target: &Descriptor, offset: u64) -> Result<ByteStream>;
+}
+
+/// Bytes as they come from a registry.
+pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;

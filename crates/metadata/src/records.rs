@@ -1,0 +1,87 @@
+//! The records themselves.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use wharf_types::{Any, Descriptor, Labels, Namespace};
+
+/// A namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceRecord {
+    /// Its name.
+    pub name: Namespace,
+    /// Its labels.
+    pub labels: Labels,
+}
+
+/// A name and what it stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// The name, unique in its namespace.
+    pub name: String,
+    /// The index or manifest.
+    pub target: Descriptor,
+    /// Its labels.
+    pub labels: Labels,
+    /// When it was made.
+    pub created_at: SystemTime,
+    /// When it changed last.
+    pub updated_at: SystemTime,
+}
+
+/// A container: everything that a task is made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// The identifier, unique in its namespace.
+    pub id: String,
+    /// Its labels.
+    pub labels: Labels,
+    /// The name of the image it was made from; may be empty.
+    pub image: String,
+    /// The runtime; never changes.
+    pub runtime: Runtime,
+    /// The OCI runtime specification, as it came.
+    pub spec: Option<Any>,
+    /// The snapshotter that holds the root filesystem; never changes once set.
+    pub snapshotter: String,
+    /// The key of the root filesystem's snapshot.
+    pub snapshot_key: String,
+    /// What clients keep beside it.
+    pub extensions: BTreeMap<String, Any>,
+    /// The sandbox it belongs to; may be empty.
+    pub sandbox: String,
+    /// When it was made.
+    pub created_at: SystemTime,
+    /// When it changed last.
+    pub updated_at: SystemTime,
+}
+
+/// The runtime of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runtime {
+    /// Such as `io.containerd.runc.v2`.
+    pub name: String,
+    /// The runtime's own options.
+    pub options: Option<Any>,
+}
+
+/// A lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The identifier, unique in its namespace.
+    pub id: String,
+    /// When it was made.
+    pub created_at: SystemTime,
+    /// Its labels; `containerd.io/gc.expire` ends it.
+    pub labels: Labels,
+}
+
+/// Something that a lease holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Resource {
+    /// `content`, `ingests`, `images` or `snapshots/<snapshotter>`.
+    pub kind: String,
+    /// The digest, reference, name or key.
+    pub id: String,
+}

@@ -1,0 +1,1 @@
+//! Drives an OCI runtime through its command line.

@@ -1,0 +1,1 @@
+//! The gRPC services, each a thin adapter over one trait.

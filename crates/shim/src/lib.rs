@@ -1,0 +1,1 @@
+//! The program that lives beside a container.

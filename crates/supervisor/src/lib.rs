@@ -1,0 +1,1 @@
+//! Starts shims, finds them again, forwards their events.

@@ -1,0 +1,1 @@
+//! Registries and images for tests, in process, well-behaved and not.

@@ -1,0 +1,1 @@
+//! Pull: the only place where registries meet the stores.
