@@ -41,6 +41,21 @@ pub enum Error {
         /// Of the blob that was to be.
         expected: Digest,
     },
+    /// The ingest was begun with another size.
+    #[error(
+        "ingest {reference:?}: begun for {begun} bytes, opened for {asked}; abort it to begin again"
+    )]
+    OtherTotal {
+        /// The ingest.
+        reference: String,
+        /// The size it was begun with.
+        begun: u64,
+        /// The size it was to be opened with.
+        asked: u64,
+    },
+    /// The writer committed or gave up its ingest, and takes no more.
+    #[error("ingest {0:?}: this writer is done; open the reference again")]
+    Done(String),
     /// A request that can never succeed.
     #[error("{0}")]
     Invalid(String),
@@ -70,7 +85,10 @@ impl Kind for Error {
             Self::NotFound(_) | Self::NoIngest(_) => ErrorKind::NotFound,
             Self::AlreadyExists(_) => ErrorKind::AlreadyExists,
             Self::Locked(_) => ErrorKind::Unavailable,
-            Self::WrongSize { .. } | Self::WrongDigest { .. } => ErrorKind::FailedPrecondition,
+            Self::WrongSize { .. }
+            | Self::WrongDigest { .. }
+            | Self::OtherTotal { .. }
+            | Self::Done(_) => ErrorKind::FailedPrecondition,
             Self::Invalid(_) => ErrorKind::InvalidArgument,
             Self::Io { source, .. } => ErrorKind::of_io(source),
             Self::Other { kind, .. } => *kind,

@@ -7,6 +7,7 @@
 //! All calls block; an asynchronous program calls them from threads of its own.
 
 pub mod error;
+mod fields;
 pub mod local;
 #[cfg(feature = "testsuite")]
 pub mod testsuite;

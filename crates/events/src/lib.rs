@@ -1,12 +1,26 @@
 //! Publish and subscribe by topic and filter.
 //!
-//! [`Exchange`] promises that a publisher never waits for a subscriber, that events of one publisher arrive in their
+//! An [`Exchange`] promises that a publisher never waits for a subscriber, that events of one publisher arrive in their
 //! order, and that a subscriber who was too slow is told how many events it missed. It never stores events and knows
 //! nothing of what is in them.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use wharf_types::{Any, Namespace};
+use wharf_types::{Any, Filters, Namespace};
+
+/// Where events come in and go out.
+pub trait Exchange: Send + Sync {
+    /// Hands an event to every subscriber whose filters match it. Never waits.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a topic that does not begin with `/` or has an empty or odd part.
+    fn publish(&self, envelope: Envelope) -> Result<()>;
+
+    /// Subscribes to events that `filters` match (fields: `topic`, `namespace`, and `event.*` where the event is known).
+    /// What was published before is not seen.
+    fn subscribe(&self, filters: Filters) -> Subscription;
+}
 
 /// What travels from publisher to subscriber.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,4 +33,13 @@ pub struct Envelope {
     pub topic: String,
     /// The event.
     pub event: Any,
+}
+
+/// What a subscriber receives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// An event.
+    Event(Arc<Envelope>),
+    /// So many matching events were dropped here, because the subscriber was too slow.
+    Missed(u64),
 }

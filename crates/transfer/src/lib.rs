@@ -1,1 +1,67 @@
 //! Pull: the only place where registries meet the stores.
+//!
+//! A [`Puller`] promises that memory is bounded whatever an image's size, that each blob is verified while it streams and
+//! unpacked without being read back, and that an interrupted pull goes on from what is there. It makes no image record: it
+//! returns what the name stands for, and whoever called makes the record.
+
+use std::sync::Arc;
+
+use wharf_content::ContentStore;
+use wharf_diff::Applier;
+use wharf_fetch::Resolver;
+use wharf_snapshot::Snapshotter;
+use wharf_types::{Descriptor, Digest, Labels, Platform, Reference};
+
+/// The ends that a pull joins.
+#[derive(Clone)]
+pub struct Puller {
+    /// Where images come from.
+    pub resolver: Arc<dyn Resolver>,
+    /// Where blobs go.
+    pub content: Arc<dyn ContentStore>,
+    /// How layers are extracted.
+    pub applier: Arc<dyn Applier>,
+    /// Where layers go: the snapshotter's name, which labels carry, and the snapshotter. Nothing to fetch only.
+    pub unpack: Option<(String, Arc<dyn Snapshotter>)>,
+}
+
+/// What is wanted.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Platforms in order of preference; the manifests that match are fetched (the best one where an index offers several).
+    pub platforms: Vec<Platform>,
+    /// Fetches every platform that an index lists instead.
+    pub all_platforms: bool,
+    /// How many layers are under way at once.
+    pub concurrency: usize,
+    /// Labels that each blob is to have beside those of the collector.
+    pub labels: Labels,
+}
+
+/// What a pull brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pulled {
+    /// What the reference stands for: an index or a manifest.
+    pub target: Descriptor,
+    /// The chain ID of the unpacked image, where one was unpacked: the name of its committed snapshot.
+    pub chain_id: Option<Digest>,
+}
+
+/// Something that happened in a pull.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// The reference was resolved.
+    Resolved(Reference, Descriptor),
+    /// A blob is there already.
+    Exists(Descriptor),
+    /// So many bytes of a blob have come in all.
+    Fetched(Descriptor, u64),
+    /// A blob is verified and stored.
+    Stored(Descriptor),
+    /// A layer is being unpacked: bytes of its compressed form that were taken.
+    Unpacking(Descriptor, u64),
+    /// A layer is extracted.
+    Unpacked(Descriptor),
+    /// The image is unpacked, durably, under this chain ID.
+    Committed(Digest),
+}
