@@ -28,6 +28,23 @@ pub enum Error {
         /// Why it is refused.
         reason: String,
     },
+    /// Something the layer says cannot be understood without the layers below: it is to be extracted again, onto its mounted
+    /// parent.
+    #[error("layer entry {path:?}: {reason}; the layer has to be extracted onto its parents")]
+    NeedsParents {
+        /// The entry's path, or that of a directory it lies in.
+        path: PathBuf,
+        /// What the layers below would have to tell.
+        reason: String,
+    },
+    /// A bound that the caller set was met.
+    #[error("layer: more than {limit} {of}; it is refused")]
+    Limit {
+        /// The bound.
+        limit: u64,
+        /// What is counted: `bytes` or `entries`.
+        of: &'static str,
+    },
     /// Mounts that cannot be extracted into.
     #[error("mounts: {0}")]
     Mounts(String),
@@ -45,6 +62,8 @@ impl Kind for Error {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::MediaType(_) => ErrorKind::Unimplemented,
+            Self::NeedsParents { .. } => ErrorKind::FailedPrecondition,
+            Self::Limit { .. } => ErrorKind::ResourceExhausted,
             Self::Malformed { .. } | Self::Entry { .. } | Self::Mounts(_) => ErrorKind::InvalidArgument,
             Self::Io { source, .. } => ErrorKind::of_io(source),
         }
