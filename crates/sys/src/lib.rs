@@ -1,1 +1,10 @@
 //! The kernel: mounts, pidfds, openat2, sync; the one crate where unsafe may stand.
+//!
+//! It promises that a failure names what was being done to what, and that what it mounted in part it takes down again. It
+//! decides nothing: what to mount, where and why is the caller's.
+
+pub mod error;
+pub mod fs;
+pub mod mount;
+
+pub use error::{Error, Result};
