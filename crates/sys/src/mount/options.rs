@@ -6,7 +6,7 @@ use wharf_types::Mount;
 use crate::error::{Error, Result};
 
 /// A mount's options, understood.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Options {
     /// Flags of the mount and of its superblock.
     pub(super) flags: MountFlags,
@@ -26,8 +26,14 @@ impl Options {
     /// Sorts the options of `mount`. The later of two that contradict each other wins, as with mount(8).
     pub(super) fn parse(mount: &Mount) -> Result<Self> {
         let refuse = |reason: String| Error::Options { kind: mount.kind.clone(), from: mount.source.clone(), reason };
-        let mut options = Self { bind: matches!(mount.kind.as_str(), "bind" | "rbind"), ..Self::default() };
-        options.recursive = mount.kind == "rbind";
+        let mut options = Self {
+            flags: MountFlags::empty(),
+            bind: matches!(mount.kind.as_str(), "bind" | "rbind"),
+            recursive: mount.kind == "rbind",
+            remount: false,
+            propagation: None,
+            data: Vec::new(),
+        };
         for option in &mount.options {
             if option.contains('\0') {
                 return Err(refuse(format!("option {option:?} has a zero byte in it")));
