@@ -13,7 +13,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A mount failed.
-    #[error("mount {kind} {from:?} on {target:?}{}: {reason}{}", via(options), said(kernel))]
+    #[error("mount {kind} {from:?} on {target:?}: {reason}{}", more(detail))]
     Mount {
         /// The filesystem's name.
         kind: String,
@@ -21,10 +21,8 @@ pub enum Error {
         from: String,
         /// Where it was to appear.
         target: PathBuf,
-        /// The options, joined by commas and cut where they are long.
-        options: String,
-        /// What the kernel wrote into the mount's own log, or nothing.
-        kernel: String,
+        /// The options, cut where they are long, and what the kernel wrote into the mount's own log.
+        detail: String,
         /// The error number's meaning.
         #[source]
         reason: io::Error,
@@ -94,12 +92,8 @@ impl Kind for Error {
     }
 }
 
-fn via(options: &str) -> String {
-    if options.is_empty() { String::new() } else { format!(" with {options}") }
-}
-
-fn said(kernel: &str) -> String {
-    if kernel.is_empty() { String::new() } else { format!(" (the kernel says: {kernel})") }
+fn more(detail: &str) -> String {
+    if detail.is_empty() { String::new() } else { format!(" ({detail})") }
 }
 
 fn holder(pid: Option<u32>) -> String {

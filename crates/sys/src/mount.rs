@@ -133,17 +133,17 @@ fn at(mount: &Mount, target: &Path) -> Result<PathBuf> {
             if !options.remount {
                 let _ = detach(&path);
             }
-            Err(failure(mount, target, errno, String::new()))
+            Err(failure(mount, target, errno, ""))
         }
     }
 }
 
 fn apply(mount: &Mount, options: &Options, path: &Path) -> Result<()> {
-    let fail = |errno| failure(mount, path, errno, String::new());
+    let fail = |errno| failure(mount, path, errno, "");
     let text = options.data.join(",");
     if mount.kind == "overlay" && text.len() > DATA_MAX && !options.remount {
         return overlay::mount(&mount.source, path, options.flags, &options.data)
-            .map_err(|(errno, log)| failure(mount, path, errno, log));
+            .map_err(|(errno, log)| failure(mount, path, errno, &log));
     }
     if text.len() > DATA_MAX {
         let reason = format!("its options have {} bytes, the kernel takes {DATA_MAX}", text.len());
@@ -169,7 +169,7 @@ fn resolve(mount: &Mount, target: &Path) -> Result<(Option<OwnedFd>, PathBuf)> {
     if below.is_empty() {
         return Ok((None, target.to_owned()));
     }
-    let fail = |errno| failure(mount, &target.join(below), errno, String::new());
+    let fail = |errno| failure(mount, &target.join(below), errno, "");
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let root = rustix::fs::openat(CWD, target, flags | OFlags::DIRECTORY, Mode::empty()).map_err(fail)?;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
@@ -183,19 +183,22 @@ fn detach(path: &Path) -> Result<(), Errno> {
     rustix::mount::unmount(path, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH)
 }
 
-fn failure(mount: &Mount, target: &Path, errno: Errno, kernel: String) -> Error {
+fn failure(mount: &Mount, target: &Path, errno: Errno, kernel: &str) -> Error {
     let mut options = mount.options.join(",");
     if options.len() > 512 {
         let cut = (0..=512).rev().find(|&n| options.is_char_boundary(n)).unwrap_or(0);
         options.truncate(cut);
         options.push('…');
     }
+    let mut detail = if options.is_empty() { String::new() } else { format!("options {options}") };
+    if !kernel.is_empty() {
+        detail = format!("{kernel}; {detail}");
+    }
     Error::Mount {
         kind: mount.kind.clone(),
         from: mount.source.clone(),
         target: target.to_owned(),
-        options,
-        kernel,
+        detail,
         reason: errno.into(),
     }
 }
