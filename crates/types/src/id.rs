@@ -44,7 +44,11 @@ impl FromStr for Id {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        if well_formed(text) { Ok(Self(text.to_owned())) } else { Err(ParseError { text: text.chars().take(160).collect() }) }
+        if well_formed(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ParseError { text: text.chars().take(160).collect() })
+        }
     }
 }
 

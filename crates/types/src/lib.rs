@@ -13,17 +13,20 @@
 //! ```
 
 pub mod any;
+pub mod chain;
 pub mod descriptor;
 pub mod digest;
 pub mod error;
 pub mod filter;
 pub mod id;
 pub mod labels;
+pub mod media;
 pub mod mount;
 pub mod platform;
 pub mod reference;
 
 pub use any::Any;
+pub use chain::chain_ids;
 pub use descriptor::Descriptor;
 pub use digest::Digest;
 pub use error::{BoxError, ErrorKind, Kind};
