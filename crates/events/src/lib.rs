@@ -3,10 +3,42 @@
 //! An [`Exchange`] promises that a publisher never waits for a subscriber, that events of one publisher arrive in their
 //! order, and that a subscriber who was too slow is told how many events it missed. It never stores events and knows
 //! nothing of what is in them.
+//!
+//! ```
+//! use std::time::SystemTime;
+//! use wharf_events::{Delivery, Envelope, Exchange, Hub};
+//! use wharf_types::{Any, Filters};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let hub = Hub::default();
+//! let mut exits = hub.subscribe(Filters::parse(&["topic==\"/tasks/exit\""])?);
+//! hub.publish(Envelope {
+//!     timestamp: SystemTime::now(),
+//!     namespace: "default".parse()?,
+//!     topic: "/tasks/exit".to_owned(),
+//!     event: Any::default(),
+//! })?;
+//! drop(hub);
+//! assert!(matches!(exits.next().await, Some(Delivery::Event(event)) if event.topic == "/tasks/exit"));
+//! assert!(exits.next().await.is_none());
+//! # Ok(())
+//! # }
+//! ```
+
+mod envelope;
+pub mod error;
+mod hub;
+mod queue;
+#[cfg(feature = "testsuite")]
+pub mod testsuite;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
+pub use error::{Error, Result};
+pub use hub::{Decoder, Hub};
+pub use queue::{Limits, Subscription};
 use wharf_types::{Any, Filters, Namespace};
 
 /// Where events come in and go out.

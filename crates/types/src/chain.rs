@@ -34,7 +34,6 @@ fn above(below: &Digest, diff_id: &Digest) -> Digest {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -140,5 +140,4 @@ impl Selector {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests;

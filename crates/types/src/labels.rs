@@ -110,7 +110,6 @@ impl LabelChange {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -238,5 +238,4 @@ impl fmt::Display for Platform {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests;

@@ -234,5 +234,4 @@ impl fmt::Display for Reference {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests;
