@@ -42,9 +42,7 @@ pub enum Error {
         expected: Digest,
     },
     /// The ingest was begun with another size.
-    #[error(
-        "ingest {reference:?}: begun for {begun} bytes, opened for {asked}; abort it to begin again"
-    )]
+    #[error("ingest {reference:?}: begun for {begun} bytes, opened for {asked}; abort it to begin again")]
     OtherTotal {
         /// The ingest.
         reference: String,
@@ -85,10 +83,9 @@ impl Kind for Error {
             Self::NotFound(_) | Self::NoIngest(_) => ErrorKind::NotFound,
             Self::AlreadyExists(_) => ErrorKind::AlreadyExists,
             Self::Locked(_) => ErrorKind::Unavailable,
-            Self::WrongSize { .. }
-            | Self::WrongDigest { .. }
-            | Self::OtherTotal { .. }
-            | Self::Done(_) => ErrorKind::FailedPrecondition,
+            Self::WrongSize { .. } | Self::WrongDigest { .. } | Self::OtherTotal { .. } | Self::Done(_) => {
+                ErrorKind::FailedPrecondition
+            }
             Self::Invalid(_) => ErrorKind::InvalidArgument,
             Self::Io { source, .. } => ErrorKind::of_io(source),
             Self::Other { kind, .. } => *kind,

@@ -11,8 +11,7 @@ impl Fields for Info {
         match path {
             ["digest"] => Some(self.digest.to_string().into()),
             ["size"] => Some(self.size.to_string().into()),
-            // A label's key may have dots of its own.
-            ["labels", key @ ..] => self.labels.get(&key.join(".")).map(Into::into),
+            ["labels", key @ ..] => self.labels.field(key),
             _ => None,
         }
     }

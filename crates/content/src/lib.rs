@@ -5,6 +5,25 @@
 //! writer at a time. It never fetches, never unpacks, and knows no namespaces.
 //!
 //! All calls block; an asynchronous program calls them from threads of its own.
+//!
+//! ```
+//! use wharf_content::{Commit, ContentStore, Ingest, LocalStore};
+//! use wharf_types::Digest;
+//!
+//! # let root = tempfile::tempdir()?;
+//! let store = LocalStore::open(root.path())?;
+//! let ingest = Ingest { reference: "layer-1".into(), total: Some(5), expected: Some(Digest::of(b"hello")) };
+//! let mut writer = store.writer(&ingest)?;
+//! writer.write(b"he")?;
+//! drop(writer); // or the process is killed
+//!
+//! let mut writer = store.writer(&ingest)?;
+//! assert_eq!(writer.status().offset, 2);
+//! writer.write(b"llo")?;
+//! let info = writer.commit(&Commit::default())?;
+//! assert_eq!(store.reader(&info.digest)?.size(), 5);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod error;
 mod fields;
@@ -50,7 +69,8 @@ pub trait ContentStore: Send + Sync {
     /// `NotFound`.
     fn reader(&self, digest: &Digest) -> Result<Box<dyn Reader>>;
 
-    /// Opens the ingest of a reference, at the offset where it stands, or begins it.
+    /// Opens the ingest of a reference, at the offset where it stands, or begins it. Where more bytes are there than the
+    /// total that is known, it begins again at 0.
     ///
     /// # Errors
     /// `AlreadyExists` when the expected digest is there already; `Unavailable` while the reference has another writer;

@@ -6,9 +6,13 @@
 //! ingest/<sha256 of the reference> data, ref, startedat, and total and expected where they are known
 //! ```
 //!
+//! The bytes of an ingest are synced when it is committed, not before. After the power was cut an ingest may have lost bytes
+//! or have zeros among them: it is resumed with what is there, and its digest tells at the commit.
+//!
 //! Names that begin with a dot are unfinished work and are removed by the next [`LocalStore::open`]. Files in `blobs`
-//! whose names are no digests are ignored, and so are directories in `ingest` that this store did not name. A label file that is
-//! empty or no JSON counts as one without labels: a blob stays usable whatever happens to what is written beside it.
+//! whose names are no digests are ignored, and so is what is no regular file, links above all, and directories in `ingest`
+//! that this store did not name. A label file that is empty or no JSON counts as one without labels: a blob stays usable
+//! whatever happens to what is written beside it.
 //!
 //! One process has a root open at a time; whoever starts the process sees to that.
 
@@ -22,15 +26,15 @@ mod reader;
 mod sweep;
 mod writer;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use wharf_types::{Digest, Filters, LabelChange};
 
-pub use disk::Durability;
 use disk::At as _;
+pub use disk::Durability;
 use layout::Layout;
 use locks::Locks;
 
@@ -148,13 +152,9 @@ impl ContentStore for LocalStore {
 
     fn reader(&self, digest: &Digest) -> Result<Box<dyn Reader>> {
         let path = self.shared.layout.blob(digest);
-        match File::open(&path) {
-            Ok(file) => Ok(Box::new(reader::FileReader::whole(file, &path)?)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(Error::NotFound(digest.clone()))
-            }
-            Err(error) => Err(error).at("open blob", &path),
-        }
+        let file = disk::open_regular(&path).at("open blob", &path)?;
+        let file = file.ok_or_else(|| Error::NotFound(digest.clone()))?;
+        Ok(Box::new(reader::FileReader::whole(file, &path)?))
     }
 
     fn writer(&self, ingest: &Ingest) -> Result<Box<dyn Writer>> {
@@ -162,8 +162,7 @@ impl ContentStore for LocalStore {
     }
 
     fn status(&self, reference: &str) -> Result<Status> {
-        ingest::status(&self.shared.layout.ingest(reference))?
-            .ok_or_else(|| Error::NoIngest(reference.to_owned()))
+        ingest::status(&self.shared.layout.ingest(reference))?.ok_or_else(|| Error::NoIngest(reference.to_owned()))
     }
 
     fn statuses(&self, filters: &Filters) -> Result<Vec<Status>> {

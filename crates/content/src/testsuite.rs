@@ -64,13 +64,13 @@ impl Drop for Named {
 }
 
 /// Cases named after their functions.
-macro_rules! cases {
+macro_rules! promises {
     ($($case:ident),* $(,)?) => {
         pub(super) const CASES: &[super::Case] =
             &[$(super::Case { name: stringify!($case), run: $case }),*];
     };
 }
-use cases;
+use promises;
 
 /// An ingest of which nothing is known but its reference.
 fn ingest(reference: &str) -> Ingest {
@@ -79,11 +79,7 @@ fn ingest(reference: &str) -> Ingest {
 
 /// An ingest of which all is known.
 fn ingest_of(reference: &str, bytes: &[u8]) -> Ingest {
-    Ingest {
-        reference: reference.to_owned(),
-        total: Some(bytes.len() as u64),
-        expected: Some(Digest::of(bytes)),
-    }
+    Ingest { reference: reference.to_owned(), total: Some(bytes.len() as u64), expected: Some(Digest::of(bytes)) }
 }
 
 /// A writer that has written `bytes`.

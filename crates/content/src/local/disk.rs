@@ -5,6 +5,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use rustix::io::Errno;
+
 use crate::{Error, Result};
 
 /// How much of a store outlives the power.
@@ -30,7 +32,7 @@ impl Durability {
             Self::Synced => file.sync_all(),
             Self::Unsynced => Ok(()),
             #[cfg(test)]
-            Self::Broken => Err(io::Error::from(rustix::io::Errno::IO)),
+            Self::Broken => Err(io::Error::from(Errno::IO)),
         }
     }
 
@@ -62,12 +64,7 @@ pub(super) fn io_error(doing: &str, path: &Path, source: io::Error) -> Error {
 
 /// Puts `bytes` into the file at `path`, all or nothing, by way of a file at `unfinished` in the same filesystem. The
 /// name is durable once the caller synced its directory.
-pub(super) fn replace(
-    path: &Path,
-    unfinished: &Path,
-    bytes: &[u8],
-    durability: Durability,
-) -> Result<()> {
+pub(super) fn replace(path: &Path, unfinished: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
     let written = create(unfinished).and_then(|mut file| {
         file.write_all(bytes)?;
         durability.file(&file)?;
@@ -79,6 +76,21 @@ pub(super) fn replace(
 /// Creates a file of mode 0600 that was not there, for reading and writing.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Opens a regular file for reading; nothing when there is none, or something else. Follows no link, and does not wait for
+/// the writer of a fifo.
+pub(super) fn open_regular(path: &Path) -> io::Result<Option<File>> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    match rustix::fs::open(path, flags | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty()) {
+        Ok(file) => {
+            let file = File::from(file);
+            Ok(file.metadata()?.is_file().then_some(file))
+        }
+        // A link, and a socket or a device without a driver.
+        Err(Errno::NOENT | Errno::LOOP | Errno::NXIO | Errno::NODEV) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The names in a directory that are text; others are not ours.

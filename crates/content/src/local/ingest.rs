@@ -123,8 +123,6 @@ pub(super) fn check_reference(reference: &str) -> Result<()> {
     match reference.len() {
         0 => Err(Error::Invalid("an ingest needs a reference".to_owned())),
         1..=MAX_REFERENCE => Ok(()),
-        length => Err(Error::Invalid(format!(
-            "an ingest's reference has {length} bytes, {MAX_REFERENCE} are allowed"
-        ))),
+        length => Err(Error::Invalid(format!("an ingest's reference has {length} bytes, {MAX_REFERENCE} are allowed"))),
     }
 }

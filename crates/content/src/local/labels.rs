@@ -32,16 +32,10 @@ pub(super) fn read(path: &Path) -> Result<(Labels, Option<SystemTime>)> {
 }
 
 /// Puts `labels` in the place of what was there, all or nothing; an empty map is written too, for its time.
-pub(super) fn write(
-    layout: &Layout,
-    digest: &Digest,
-    labels: &Labels,
-    durability: Durability,
-) -> Result<()> {
+pub(super) fn write(layout: &Layout, digest: &Digest, labels: &Labels, durability: Durability) -> Result<()> {
     let path = layout.labels(digest);
     let directory = layout.all_labels(digest.algorithm());
-    let text = serde_json::to_vec(labels)
-        .map_err(|error| disk::io_error("encode labels", &path, error.into()))?;
+    let text = serde_json::to_vec(labels).map_err(|error| disk::io_error("encode labels", &path, error.into()))?;
     disk::replace(&path, &layout.unfinished(&directory), &text, durability)?;
     durability.directory(&directory)
 }
@@ -49,9 +43,7 @@ pub(super) fn write(
 /// Removes the file at `path`, if it is there.
 pub(super) fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).at("remove labels", path)
-        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at("remove labels", path),
         _ => Ok(()),
     }
 }

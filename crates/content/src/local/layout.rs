@@ -34,11 +34,7 @@ impl Layout {
             directories.push(self.all_labels(algorithm));
         }
         for directory in &directories {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(directory)
-                .at("create directory", directory)?;
+            DirBuilder::new().recursive(true).mode(0o700).create(directory).at("create directory", directory)?;
         }
         for directory in [self.root.join("blobs"), self.root.join("labels"), self.root.clone()] {
             durability.directory(&directory)?;

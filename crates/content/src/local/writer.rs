@@ -44,7 +44,7 @@ struct Open {
 
 impl FileWriter {
     /// Begins the ingest or goes on with it; what is there already is hashed again, since only the disk knows what a
-    /// crash left.
+    /// crash left. More bytes than the blob will have are thrown away.
     pub(super) fn open(shared: Arc<Shared>, wanted: &Ingest) -> Result<Self> {
         let reference = &wanted.reference;
         ingest::check_reference(reference)?;
@@ -75,7 +75,12 @@ impl FileWriter {
         let (data, mut status) = begun.ok_or_else(|| Error::NoIngest(reference.clone()))?;
         let path = directory.join("data");
         let algorithm = hash::algorithm(status.expected.as_ref());
-        let (hasher, offset) = hash::file(&data, &path, algorithm)?;
+        let (mut hasher, mut offset) = hash::file(&data, &path, algorithm)?;
+        if status.total.is_some_and(|total| offset > total) {
+            // No more bytes can make this right.
+            data.set_len(0).at("truncate", &path)?;
+            (hasher, offset) = (algorithm.hasher(), 0);
+        }
         status.offset = offset;
         let open = Some(Open { data, _held: held });
         Ok(Self { shared, path, status, hasher, write_back: offset, open })

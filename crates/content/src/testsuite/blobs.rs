@@ -7,7 +7,7 @@ use wharf_types::{Digest, ErrorKind, Filters, LabelChange, Labels};
 use super::{all, filter, ingest, noise, put, refused};
 use crate::{ContentStore, Error, Ingest};
 
-super::cases![
+super::promises![
     reads_may_reach_over_the_end,
     a_deleted_blob_is_gone,
     an_open_reader_goes_on_after_delete,
@@ -89,9 +89,7 @@ fn walk_visits_each_blob_once(store: &dyn ContentStore) {
 fn walk_visits_what_the_filters_match(store: &dyn ContentStore) {
     let one = put(store, "filter 1", &noise(6, 54_321)).digest;
     let other = put(store, "filter 2", &noise(7, 54_322)).digest;
-    let label = |value: &str| {
-        LabelChange::Replace(Labels::from([("wharf.test/walk".to_owned(), value.to_owned())]))
-    };
+    let label = |value: &str| LabelChange::Replace(Labels::from([("wharf.test/walk".to_owned(), value.to_owned())]));
     store.update(&one, &label("one")).unwrap();
     store.update(&other, &label("other")).unwrap();
 

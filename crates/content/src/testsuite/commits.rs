@@ -8,7 +8,7 @@ use wharf_types::{Digest, ErrorKind, LabelChange};
 use super::{blob, ingest, ingest_of, noise, put, refused, written};
 use crate::{Commit, ContentStore, Ingest};
 
-super::cases![
+super::promises![
     a_blob_is_visible_after_its_commit_and_not_before,
     an_empty_blob_is_a_blob,
     the_computed_digest_counts_where_none_is_expected,

@@ -5,7 +5,7 @@ use wharf_types::{Digest, ErrorKind, Filters};
 use super::{all, blob, filter, ingest, ingest_of, put, refused, written};
 use crate::{Commit, ContentStore, Ingest};
 
-super::cases![
+super::promises![
     a_dropped_ingest_goes_on_where_it_stood,
     the_status_follows_what_is_written,
     what_is_known_at_the_beginning_is_kept,
@@ -18,6 +18,7 @@ super::cases![
     status_of_an_unknown_reference_is_not_found,
     statuses_lists_each_ingest,
     another_total_is_refused,
+    more_bytes_than_the_total_begin_again,
     an_empty_reference_is_refused,
     a_reference_may_be_any_text,
     what_is_written_can_be_read_before_the_commit,
@@ -144,6 +145,18 @@ fn another_total_is_refused(store: &dyn ContentStore) {
     assert_eq!(store.status("total").unwrap().total, Some(5));
     refused(store.writer(&sized(Some(6))), ErrorKind::FailedPrecondition);
     assert_eq!(store.writer(&sized(None)).unwrap().status().total, Some(5));
+}
+
+fn more_bytes_than_the_total_begin_again(store: &dyn ContentStore) {
+    let known = ingest_of("too many", b"five5");
+    let mut writer = store.writer(&known).unwrap();
+    writer.write(b"five5 and more").unwrap();
+    refused(writer.commit(&Commit::default()), ErrorKind::FailedPrecondition);
+    drop(writer);
+    let mut writer = store.writer(&known).unwrap();
+    assert_eq!((writer.status().offset, writer.digest()), (0, Digest::of(b"")));
+    writer.write(b"five5").unwrap();
+    assert_eq!(writer.commit(&Commit::default()).unwrap().size, 5);
 }
 
 fn an_empty_reference_is_refused(store: &dyn ContentStore) {

@@ -6,7 +6,7 @@ use wharf_types::{Digest, ErrorKind, LabelChange, Labels};
 use super::{put, refused, written};
 use crate::{Commit, ContentStore};
 
-super::cases![
+super::promises![
     a_commit_may_bring_labels,
     replace_leaves_no_other_label,
     merge_sets_and_removes_single_labels,
