@@ -1,8 +1,9 @@
-//! The words that all crates of Wharf share: [`Digest`], [`Descriptor`], [`Reference`], [`Labels`], [`Mount`],
-//! [`Filters`], identifiers and [`ErrorKind`].
+//! The words that all crates of Wharf share: [`Digest`], [`Descriptor`], [`Reference`], [`Platform`], [`Labels`],
+//! [`Mount`], [`Filters`], identifiers, media types and [`ErrorKind`].
 //!
 //! It promises that a value of one of its types is well-formed: a digest is sha256 or sha512 with lower-case hex of the
-//! right length, an identifier can name a file. It never does I/O.
+//! right length, an identifier can name a file, a reference is in its normal form. A stranger's text is taken by these
+//! grammars or refused with a reason; none makes it panic or take more memory than the text is worth. It never does I/O.
 //!
 //! ```
 //! use wharf_types::Reference;

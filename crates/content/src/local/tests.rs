@@ -211,8 +211,12 @@ fn odd_files_are_passed_over() {
     }
     fs::create_dir(place.blob(&Digest::of(b"a directory"))).unwrap();
     let mut found = Vec::new();
-    store.walk(&Filters::all(), &mut |info| Ok(found.push(info.digest))).unwrap();
-    assert_eq!(found, [digest.clone()]);
+    let visit = &mut |info: Info| {
+        found.push(info.digest);
+        Ok(())
+    };
+    store.walk(&Filters::all(), visit).unwrap();
+    assert_eq!(found, std::slice::from_ref(&digest));
     assert_eq!(store.statuses(&Filters::all()).unwrap(), []);
     for text in ["", "no json", "[1]", "{\"a\":1}", "\u{0}"] {
         fs::write(place.labels(&digest), text).unwrap();
