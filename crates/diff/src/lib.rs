@@ -2,16 +2,22 @@
 //!
 //! An [`Applier`] promises that nothing a layer says reaches outside of the tree it is given, that what it cannot take it
 //! refuses with the name of the entry, and that the diff ID it returns is that of all bytes the layer inflates to. It
-//! never fetches, and knows neither blobs nor snapshots.
+//! never fetches, and knows neither blobs nor snapshots. It makes nothing durable: whoever commits the tree does.
+//!
+//! [`LayerApplier`] is the one that is built; [`apply`] tells how it treats mounts, whiteouts and layers whose parents are
+//! not known yet.
 //!
 //! All calls block; an asynchronous program calls them from threads of its own.
 
-pub mod error;
 pub mod apply;
+mod archive;
+pub mod error;
+mod inflate;
 
 use std::io::Read;
 use std::path::PathBuf;
 
+pub use apply::LayerApplier;
 pub use error::{Error, Result};
 use wharf_types::{Digest, Mount};
 
@@ -22,14 +28,18 @@ pub trait Applier: Send + Sync {
     ///
     /// # Errors
     /// `Unimplemented` for a media type it does not take; `InvalidArgument` for a layer that is malformed or reaches outside;
-    /// `ResourceExhausted` when the disk is full. The tree is then to be thrown away.
+    /// `ResourceExhausted` when the disk is full or a bound is met; [`Error::NeedsParents`] (`FailedPrecondition`) for a layer
+    /// whose parents are to be named later and that cannot be understood without them. The tree is then to be thrown away.
     fn apply(&self, layer: &mut dyn Read, media_type: &str, mounts: &[Mount]) -> Result<Applied>;
 
     /// Gives directories that a layer did not list itself the owner, mode, times and attributes they have in the layers below.
-    /// For layers that were extracted before their parents were known; `parents` are directories, the nearest first.
+    /// For layers that were extracted before their parents were known; `parents` are directories, the nearest first, in
+    /// overlayfs' form and with their own implied directories adopted already: go through an image from its lowest layer up.
     ///
     /// # Errors
-    /// When the directories cannot be read or written.
+    /// [`Error::NeedsParents`] when such a directory is a link or file in the parents: the layer's files went to the wrong
+    /// place, throw the tree away and extract it again onto its parents. Otherwise when the directories cannot be read or
+    /// written.
     fn adopt(&self, mounts: &[Mount], implied: &[PathBuf], parents: &[PathBuf]) -> Result<()>;
 }
 
@@ -40,6 +50,7 @@ pub struct Applied {
     pub diff_id: Digest,
     /// The size of the uncompressed layer in bytes.
     pub size: u64,
-    /// Directories that the layer needed but did not list, relative to the root, parents before children.
+    /// Directories that the layer needed but did not list, relative to the root (which is the empty path), parents before
+    /// children; for [`Applier::adopt`]. Empty where the layers below were in sight.
     pub implied: Vec<PathBuf>,
 }
