@@ -5,13 +5,27 @@
 //! what to mount. It never unpacks, and knows no namespaces and no images.
 //!
 //! All calls block; an asynchronous program calls them from threads of its own.
+//!
+//! ```no_run
+//! use wharf_snapshot::{Base, Commit, Snapshotter, overlay::OverlaySnapshotter};
+//!
+//! let snapshots = OverlaySnapshotter::open("/var/lib/wharf/snapshots")?;
+//! let mounts = snapshots.prepare("unpacking", Base::Empty, &Default::default())?;
+//! // … mount, write a layer's files, unmount …
+//! snapshots.commit(&[Commit { name: "layer".into(), key: "unpacking".into(), ..Commit::default() }])?;
+//! # Ok::<(), wharf_snapshot::Error>(())
+//! ```
 
+mod copy;
 pub mod error;
+mod info;
 pub mod native;
 pub mod overlay;
-pub mod records;
+mod records;
+mod store;
 #[cfg(feature = "testsuite")]
 pub mod testsuite;
+mod usage;
 
 use std::time::SystemTime;
 

@@ -1,0 +1,45 @@
+//! What filters may ask of a snapshot.
+
+use std::borrow::Cow;
+
+use wharf_types::filter::Fields;
+
+use crate::Info;
+
+impl Fields for Info {
+    fn field(&self, path: &[&str]) -> Option<Cow<'_, str>> {
+        match path {
+            ["name"] => Some(Cow::Borrowed(&self.name)),
+            ["parent"] => self.parent.as_deref().map(Cow::Borrowed),
+            ["kind"] => Some(Cow::Borrowed(self.kind.name())),
+            // A label's key has points of its own, which a filter may leave unquoted.
+            ["labels", key @ ..] => self.labels.get(&key.join(".")).map(|value| Cow::Borrowed(value.as_str())),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::Kind;
+
+    #[test]
+    fn labels_are_found_by_path() {
+        let info = Info {
+            name: "n".into(),
+            parent: None,
+            kind: Kind::View,
+            created_at: SystemTime::UNIX_EPOCH,
+            updated_at: SystemTime::UNIX_EPOCH,
+            labels: [("a.b/c".to_owned(), "v".to_owned())].into(),
+        };
+        assert_eq!(info.field(&["labels", "a.b/c"]).as_deref(), Some("v"));
+        assert_eq!(info.field(&["labels", "a", "b/c"]).as_deref(), Some("v"));
+        assert_eq!(info.field(&["kind"]).as_deref(), Some("view"));
+        assert_eq!(info.field(&["parent"]), None);
+        assert_eq!(info.field(&["labels"]), None);
+    }
+}
