@@ -92,3 +92,30 @@ pub fn megabyte(number: usize) -> Vec<u8> {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::tree;
+
+    #[test]
+    fn everything_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = everything(folder.path()).unwrap();
+        let tree = tree(&layout.unpack(&folder.path().join("unpacked")).unwrap()).unwrap();
+        let what = |path: &str| tree.get(Path::new(path)).map(|entry| entry.what.clone()).unwrap_or_default();
+        assert_eq!(what("fifo"), "fifo");
+        assert_eq!(what("dangling"), "link to /nowhere");
+        assert!(what("null").starts_with("character device") && what("block").starts_with("block device"));
+        assert!(!tree.contains_key(Path::new("gone")) && !tree.contains_key(Path::new("opaque/old")));
+        assert!(tree[Path::new("bin/busybox")].attributes.contains_key("security.capability"));
+        assert_eq!(tree[Path::new("third-name")].same_as, tree[Path::new("second-name")].same_as);
+    }
+
+    #[test]
+    fn a_large_layers_bytes_are_the_same_each_time() {
+        assert_eq!(megabyte(7), megabyte(7));
+        assert_ne!(megabyte(7), megabyte(8));
+        assert_eq!(megabyte(7).len(), 1 << 20);
+    }
+}

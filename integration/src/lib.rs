@@ -17,6 +17,8 @@ pub mod command;
 pub mod images;
 pub mod layout;
 pub mod registry;
+pub mod rootfs;
+pub mod stage;
 pub mod tree;
 
 use std::path::{Path, PathBuf};
