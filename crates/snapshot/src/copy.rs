@@ -75,13 +75,10 @@ impl Copy {
                 continue;
             }
             let os_name = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
-            let one = || {
-                let stat = rustix::fs::statat(&from, name, AtFlags::SYMLINK_NOFOLLOW)?;
-                Ok::<_, Errno>(stat)
-            };
-            let stat = one().map_err(|errno| (os_name.to_owned(), errno))?;
+            let failed = |errno| (os_name.to_owned(), errno);
+            let stat = rustix::fs::statat(&from, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
             let entry = Entry { from: &from, to: &to, name, stat: &stat };
-            self.entry(entry, &path.join(os_name)).map_err(|errno| (os_name.to_owned(), errno))?;
+            self.entry(entry, &path.join(os_name)).map_err(failed)?;
         }
         Ok(())
     }

@@ -103,7 +103,7 @@ impl Snapshotter for NativeSnapshotter {
     }
 
     fn commit(&self, batch: &[Commit]) -> Result<()> {
-        self.store.commit(batch, false, &|_, _| Ok(()))
+        self.store.commit(batch, &|_, _| Ok(()))
     }
 
     fn remove(&self, name: &str) -> Result<()> {

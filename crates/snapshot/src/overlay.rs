@@ -72,7 +72,12 @@ impl OverlaySnapshotter {
         let active = record.info.kind == Kind::Active;
         let mut options = self.options.clone();
         match parents {
-            [] if record.later => return Ok(vec![overlay(vec![format!("upperdir={}", fs(record.id)?)])]),
+            [] if record.later => {
+                // Of the options, whoever extracts needs to know where marks of opaque directories go.
+                options.retain(|option| option == "userxattr");
+                options.push(format!("upperdir={}", fs(record.id)?));
+                return Ok(vec![overlay(options)]);
+            }
             [] => return Ok(vec![bind(fs(record.id)?, if active { "rw" } else { "ro" })]),
             [only] if !active => return Ok(vec![bind(fs(*only)?, "ro")]),
             _ => {}
@@ -130,7 +135,7 @@ impl Snapshotter for OverlaySnapshotter {
     }
 
     fn commit(&self, batch: &[Commit]) -> Result<()> {
-        self.store.commit(batch, true, &|active, parent| self.settle(active, parent))
+        self.store.commit(batch, &|active, parent| self.settle(active, parent))
     }
 
     fn remove(&self, name: &str) -> Result<()> {

@@ -222,19 +222,17 @@ fn create(file: &Path) -> Result<()> {
 
 /// Opens a database after its checksums were compared: it is small, and damage found here is damage not spread.
 fn open_whole(file: &Path) -> Result<Database> {
-    let open = || Builder::new().set_check_integrity_on_open(true).open(file);
-    // A damaged file makes redb stop with a panic in places, in builds for debugging above all.
-    match std::panic::catch_unwind(open) {
-        Ok(Ok(db)) => Ok(db),
-        Ok(Err(DatabaseError::DatabaseAlreadyOpen)) => {
+    // Checked whole, redb reports what was changed behind its back; without, it may panic later.
+    match Builder::new().set_check_integrity_on_open(true).open(file) {
+        Ok(db) => Ok(db),
+        Err(DatabaseError::DatabaseAlreadyOpen) => {
             let reason = "another process has it open; stop that process or choose another directory".to_owned();
             Err(Error::Database { file: file.to_owned(), kind: ErrorKind::FailedPrecondition, reason })
         }
-        Ok(Err(error @ (DatabaseError::RepairAborted | DatabaseError::UpgradeRequired(_)))) => {
+        Err(error @ (DatabaseError::RepairAborted | DatabaseError::UpgradeRequired(_))) => {
             Err(damaged(file, &error.to_string()))
         }
-        Ok(Err(error)) => Err(broken(file, error)),
-        Err(_) => Err(damaged(file, "the file is damaged")),
+        Err(error) => Err(broken(file, error)),
     }
 }
 

@@ -84,12 +84,7 @@ impl Store {
     }
 
     /// Commits a batch: every step's files are settled and measured, all are made durable at once, then the records change.
-    pub(crate) fn commit(
-        &self,
-        batch: &[Commit],
-        may_rebase: bool,
-        settle: &dyn Fn(&Record, Option<u64>) -> Result<()>,
-    ) -> Result<()> {
+    pub(crate) fn commit(&self, batch: &[Commit], settle: &dyn Fn(&Record, Option<u64>) -> Result<()>) -> Result<()> {
         if batch.is_empty() {
             return Ok(());
         }
@@ -101,7 +96,7 @@ impl Store {
             steps.push(Settled { commit, id: active.id, usage });
         }
         self.sync(&steps)?;
-        self.records.commit(&steps, may_rebase)
+        self.records.commit(&steps)
     }
 
     /// The number of the parent that a step will have, which may be an earlier step.

@@ -20,11 +20,19 @@ pub(super) fn options(root: &Path) -> Result<Vec<String>> {
         options.push("userxattr".to_owned());
     }
     let place = root.join("probe");
-    let clear = || wharf_sys::fs::remove_dir_all(&place).map_err(|e| Error::sys("try overlayfs", e));
+    let clear = || clear(&place).map_err(|e| Error::sys("try overlayfs", e));
     clear()?;
     let tried = attempt(root, &place, options.clone());
     clear()?;
     tried.map(|()| options)
+}
+
+/// Removes what is left of a try, with what it had mounted when it was cut short.
+fn clear(place: &Path) -> wharf_sys::Result<()> {
+    for entry in fs::read_dir(place.join("mount")).into_iter().flatten().flatten() {
+        wharf_sys::mount::unmount_all(entry.path().join("root"))?;
+    }
+    wharf_sys::fs::remove_dir_all(place)
 }
 
 fn in_user_namespace() -> bool {

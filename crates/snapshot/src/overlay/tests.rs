@@ -58,6 +58,17 @@ fn what_a_crash_leaves_is_swept() {
 }
 
 #[test]
+fn a_try_that_was_cut_short_is_cleared() {
+    let dir = tempfile::tempdir().unwrap();
+    let point = dir.path().join("probe/mount/wharf-mount-1-1/root");
+    fs::create_dir_all(&point).unwrap();
+    let tmpfs = Mount { kind: "tmpfs".into(), source: "tmpfs".into(), ..Mount::default() };
+    wharf_sys::mount::mount(&tmpfs, &point).unwrap();
+    open(dir.path());
+    assert!(!dir.path().join("probe").exists());
+}
+
+#[test]
 fn lost_records_are_not_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let snapshots = open(dir.path());

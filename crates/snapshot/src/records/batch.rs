@@ -31,8 +31,8 @@ impl Records {
     }
 
     /// Commits every step in one transaction, in order.
-    pub(crate) fn commit(&self, steps: &[Settled<'_>], may_rebase: bool) -> Result<()> {
-        self.write(|tables| steps.iter().try_for_each(|step| one(tables, step, may_rebase)))
+    pub(crate) fn commit(&self, steps: &[Settled<'_>]) -> Result<()> {
+        self.write(|tables| steps.iter().try_for_each(|step| one(tables, step)))
     }
 }
 
@@ -44,7 +44,7 @@ fn is_active(record: &Record) -> Result<()> {
     Err(Error::Precondition { name: record.info.name.clone(), reason })
 }
 
-fn one(tables: &mut Tables<'_>, step: &Settled<'_>, may_rebase: bool) -> Result<()> {
+fn one(tables: &mut Tables<'_>, step: &Settled<'_>) -> Result<()> {
     let (commit, file) = (step.commit, tables.file);
     let active = find(&tables.snapshots, file, &commit.key)?;
     is_active(&active)?;
@@ -55,7 +55,7 @@ fn one(tables: &mut Tables<'_>, step: &Settled<'_>, may_rebase: bool) -> Result<
     if look_up(&tables.snapshots, file, &commit.name)?.is_some() {
         return Err(Error::AlreadyExists(commit.name.clone()));
     }
-    let base = base(&active, commit, may_rebase)?;
+    let base = base(&active, commit)?;
     if let Some(base) = base.as_deref() {
         parent(&tables.snapshots, file, base)?;
     }
@@ -72,11 +72,12 @@ fn one(tables: &mut Tables<'_>, step: &Settled<'_>, may_rebase: bool) -> Result<
 }
 
 /// What the committed snapshot stands on.
-fn base(active: &Record, commit: &Commit, may_rebase: bool) -> Result<Option<String>> {
+fn base(active: &Record, commit: &Commit) -> Result<Option<String>> {
     match (&active.info.parent, &commit.parent) {
         (now, None) => Ok(now.clone()),
         (Some(now), Some(asked)) if now == asked => Ok(Some(now.clone())),
-        (None, Some(asked)) if may_rebase => Ok(Some(asked.clone())),
+        // What was extracted onto nothing has no whiteouts, so it cannot stand on anything afterwards.
+        (None, Some(asked)) if active.later => Ok(Some(asked.clone())),
         (now, Some(asked)) => {
             let stands = now.as_ref().map_or_else(|| "nothing".to_owned(), |now| format!("{now:?}"));
             Err(Error::Invalid(format!(

@@ -13,6 +13,7 @@ pub(super) const CASES: &[Test] = &[
     ("a batch that fails commits nothing", atomic),
     ("an empty batch is fine", empty),
     ("the parent may be said again", said_again),
+    ("what was prepared on nothing stays on nothing", no_rebase),
     ("layers stack later where that is supported", later),
     ("a later layer may be the lowest", lowest),
     ("keys are committed from many threads", threads),
@@ -64,6 +65,13 @@ fn said_again(case: &mut Case<'_>) {
     refused(case.on().commit(&[on("c", "key", "missing")]), ErrorKind::NotFound);
     case.on().commit(&[on("c", "key", "a")]).unwrap();
     assert_eq!(case.on().stat("c").unwrap().parent.as_deref(), Some("a"));
+}
+
+fn no_rebase(case: &mut Case<'_>) {
+    case.layer("a", None, |_| {});
+    case.prepare("key", None).unwrap();
+    refused(case.on().commit(&[on("b", "key", "a")]), ErrorKind::InvalidArgument);
+    assert_eq!(case.on().stat("key").unwrap().kind, Kind::Active);
 }
 
 fn prepare_later(case: &Case<'_>, key: &str, write: impl FnOnce(&Path)) {
