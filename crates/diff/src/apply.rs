@@ -17,6 +17,7 @@ mod meta;
 mod name;
 mod remove;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests;
 mod tree;
 mod trouble;

@@ -9,6 +9,7 @@ mod pax;
 mod source;
 mod sparse;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests;
 
 use header::{Format, Header};

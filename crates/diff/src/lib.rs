@@ -13,6 +13,9 @@ pub mod apply;
 mod archive;
 pub mod error;
 mod inflate;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod testing;
 
 use std::io::Read;
 use std::path::PathBuf;

@@ -1,1 +1,6 @@
+//! Real layers into real trees and overlays.
 
+mod breakouts;
+mod features;
+mod hostile;
+mod overlay;

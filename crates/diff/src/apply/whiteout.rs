@@ -25,7 +25,16 @@ pub(super) fn set_opaque(dir: &OwnedFd, userxattr: bool) -> Result<(), Errno> {
     fs::fsetxattr(dir, opaque_name(userxattr), b"y", XattrFlags::empty())
 }
 
-/// True for a directory that is marked so.
+/// Marks a directory of an upper directory as one with whiteouts in it.
+///
+/// Where a directory turns out to have no counterpart below, overlayfs lists what is in it as it is, whiteouts too, unless it
+/// bears the mark of one that was copied up. Empty, that mark says "from where is not known".
+fn set_origin(dir: &OwnedFd, userxattr: bool) -> Result<(), Errno> {
+    let name = if userxattr { "user.overlay.origin" } else { "trusted.overlay.origin" };
+    fs::fsetxattr(dir, name, b"", XattrFlags::empty())
+}
+
+/// True for a directory that is marked as opaque.
 pub(super) fn is_opaque(dir: &OwnedFd, userxattr: bool) -> Result<bool, Errno> {
     let mut value = [0u8; 8];
     match fs::fgetxattr(dir, opaque_name(userxattr), value.as_mut_slice()) {
@@ -44,7 +53,8 @@ impl Tree {
             Form::Upper { userxattr } => match fs::statat(&dir.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Err(Errno::NOENT) => {
                     let device = fs::makedev(0, 0);
-                    Ok(fs::mknodat(&dir.fd, name, FileType::CharacterDevice, Mode::empty(), device)?)
+                    fs::mknodat(&dir.fd, name, FileType::CharacterDevice, Mode::empty(), device)?;
+                    Ok(set_origin(&dir.fd, userxattr)?)
                 }
                 Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
                     Ok(set_opaque(&open_dir(&dir.fd, name)?, userxattr)?)
