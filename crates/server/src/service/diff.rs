@@ -1,0 +1,60 @@
+//! A layer to a tree of files.
+
+use std::io::{self, Read};
+
+use tonic::{Request, Response, Status, async_trait};
+use wharf_api::containerd::services::diff::v1 as api;
+use wharf_content::Reader;
+use wharf_types::Descriptor;
+
+use crate::Services;
+use crate::blocking::blocking;
+use crate::call::Call;
+use crate::convert::{descriptor, from_descriptor, from_mount};
+use crate::refuse::{missing, refuse, unimplemented};
+
+/// Over [`wharf_diff::Applier`].
+pub(crate) struct Diff(pub(crate) Services);
+
+/// The media type of what an applied layer inflates to.
+const UNCOMPRESSED: &str = "application/vnd.oci.image.layer.v1.tar";
+
+#[async_trait]
+impl api::diff_server::Diff for Diff {
+    async fn apply(&self, request: Request<api::ApplyRequest>) -> Result<Response<api::ApplyResponse>, Status> {
+        let (call, services) = (Call::of(&request)?, self.0.clone());
+        let request = request.into_inner();
+        if let Some(payload) = request.payloads.keys().next() {
+            return Err(unimplemented(format!("a payload for the stream processor {payload:?}: there are none here")));
+        }
+        let layer = from_descriptor(request.diff.ok_or_else(|| missing("diff"))?)?;
+        let mounts: Vec<_> = request.mounts.into_iter().map(from_mount).collect();
+        // `sync_fs` asks for nothing more: a snapshot's files are written to disk when it is committed, always.
+        let applied = blocking(move || {
+            let store = services.stores.content(&call.namespace, call.lease.as_deref()).map_err(refuse)?;
+            let blob = store.reader(&layer.digest).map_err(refuse)?;
+            let mut bytes = Bytes { blob, offset: 0 };
+            let applied = services.applier.apply(&mut bytes, &layer.media_type, &mounts).map_err(refuse)?;
+            Ok(Descriptor::new(UNCOMPRESSED, applied.diff_id, applied.size))
+        });
+        Ok(Response::new(api::ApplyResponse { applied: Some(descriptor(applied.await?)) }))
+    }
+
+    async fn diff(&self, _: Request<api::DiffRequest>) -> Result<Response<api::DiffResponse>, Status> {
+        Err(unimplemented("writing the difference of two snapshots as a layer is not built yet"))
+    }
+}
+
+/// A blob from its first byte to its last.
+struct Bytes {
+    blob: Box<dyn Reader>,
+    offset: u64,
+}
+
+impl Read for Bytes {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.blob.read_at(buffer, self.offset).map_err(io::Error::other)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}

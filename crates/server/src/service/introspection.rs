@@ -1,0 +1,96 @@
+//! What the daemon says of itself and of its parts.
+
+use std::os::unix::fs::MetadataExt;
+
+use tonic::{Request, Response, Status, async_trait};
+use wharf_api::containerd::services::introspection::v1 as api;
+use wharf_types::filter::FieldsFn;
+
+use crate::Services;
+use crate::convert::{self, platform};
+use crate::refuse::unimplemented;
+
+/// Answers from the daemon's identity.
+pub(crate) struct Introspection(pub(crate) Services);
+
+/// The gRPC services, by containerd's names of the plugins that serve them.
+const GRPC: &[&str] = &[
+    "containers",
+    "content",
+    "diff",
+    "events",
+    "healthcheck",
+    "images",
+    "introspection",
+    "leases",
+    "namespaces",
+    "snapshots",
+    "streaming",
+    "tasks",
+    "transfer",
+    "version",
+];
+
+#[async_trait]
+impl api::introspection_server::Introspection for Introspection {
+    async fn plugins(&self, request: Request<api::PluginsRequest>) -> Result<Response<api::PluginsResponse>, Status> {
+        let filters = convert::filters(&request.into_inner().filters)?;
+        let mut plugins = self.plugins();
+        plugins.retain(|plugin| filters.matches(&FieldsFn(|path: &[&str]| field(plugin, path))));
+        Ok(Response::new(api::PluginsResponse { plugins }))
+    }
+
+    async fn server(&self, _: Request<()>) -> Result<Response<api::ServerResponse>, Status> {
+        Ok(Response::new(api::ServerResponse {
+            uuid: self.0.identity.uuid.clone(),
+            pid: std::process::id().into(),
+            // Nothing depends on it but clients that compare it with their own.
+            pidns: std::fs::metadata("/proc/self/ns/pid").map(|ns| ns.ino()).unwrap_or_default(),
+            deprecations: Vec::new(),
+        }))
+    }
+
+    async fn plugin_info(
+        &self,
+        _: Request<api::PluginInfoRequest>,
+    ) -> Result<Response<api::PluginInfoResponse>, Status> {
+        Err(unimplemented("asking a plugin about itself is not built yet; run the shim with -info"))
+    }
+}
+
+impl Introspection {
+    /// What a containerd with the same abilities would list, so that clients that look for a part find it.
+    fn plugins(&self) -> Vec<api::Plugin> {
+        let identity = &self.0.identity;
+        let here = || vec![platform(identity.platform.clone())];
+        let plugin = |kind: &str, id: &str| api::Plugin { r#type: kind.into(), id: id.into(), ..Default::default() };
+        let mut plugins = vec![
+            plugin("io.containerd.content.v1", "content"),
+            plugin("io.containerd.metadata.v1", "redb"),
+            plugin("io.containerd.gc.v1", "scheduler"),
+            plugin("io.containerd.event.v1", "exchange"),
+            api::Plugin { platforms: here(), ..plugin("io.containerd.differ.v1", "walking") },
+            api::Plugin { platforms: here(), ..plugin("io.containerd.runtime.v2", "task") },
+        ];
+        plugins.extend(identity.snapshotters.iter().map(|name| {
+            let root = format!("{}/io.containerd.snapshotter.v1.{name}", identity.root);
+            let exports = [("root".to_owned(), root)].into();
+            api::Plugin { platforms: here(), exports, ..plugin("io.containerd.snapshotter.v1", name) }
+        }));
+        plugins.extend(GRPC.iter().map(|name| plugin("io.containerd.grpc.v1", name)));
+        plugins
+    }
+}
+
+fn field(plugin: &api::Plugin, path: &[&str]) -> Option<String> {
+    match path {
+        ["type"] => Some(plugin.r#type.clone()),
+        ["id"] => Some(plugin.id.clone()),
+        ["capabilities", name] => plugin.capabilities.iter().find(|has| has == name).map(|_| String::new()),
+        ["platforms"] => {
+            let names = plugin.platforms.iter().map(|p| format!("{}/{}", p.os, p.architecture));
+            Some(names.collect::<Vec<_>>().join(","))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,10 @@
+//! What the transfer service does, by its pairs of ends.
+
+mod access;
+mod held;
+mod progress;
+pub(crate) mod pull;
+mod save;
+pub(crate) mod tag;
+
+pub(crate) use progress::Reporter;
