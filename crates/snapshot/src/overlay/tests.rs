@@ -1,3 +1,5 @@
+mod kill;
+
 use wharf_types::{ErrorKind, Kind as _};
 
 use super::*;

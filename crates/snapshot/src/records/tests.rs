@@ -80,7 +80,7 @@ fn damage_is_told_and_never_papered_over() {
     for part in 1..8 {
         told(&whole[..whole.len() * part / 8], &format!("cut to {part}/8"));
     }
-    for at in (0..whole.len()).step_by(whole.len() / 200 + 1) {
+    for at in (0..whole.len()).step_by(whole.len() / 80 + 1) {
         let mut flipped = whole.clone();
         flipped[at] ^= 0x55;
         told(&flipped, &format!("byte {at} of {}", whole.len()));
