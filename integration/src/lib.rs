@@ -16,9 +16,11 @@
 pub mod command;
 pub mod images;
 pub mod layout;
+pub mod refusal;
 pub mod registry;
 pub mod rootfs;
 pub mod stage;
+pub mod terminal;
 pub mod tree;
 
 use std::path::{Path, PathBuf};
