@@ -42,11 +42,16 @@ fn by_steps(source: &str, target: &Path, flags: MountFlags, data: &[String]) -> 
         match option.split_once('=') {
             Some(("lowerdir", value)) => {
                 for layer in lower_dirs(value) {
-                    lower(&fs, &layer).map_err(|errno| match errno {
+                    directory(&fs, "lowerdir+", &layer, &layer).map_err(|errno| match errno {
                         Errno::INVAL if !knows_lowerdir_plus() => Step::Unsupported,
                         _ => failed(errno),
                     })?;
                 }
+            }
+            Some((key @ ("upperdir" | "workdir"), value)) => {
+                // The kernel takes backslashes out of these two, and not out of `lowerdir+`.
+                let path = lower_dirs(value).join(":");
+                directory(&fs, key, value, &path).map_err(failed)?;
             }
             Some((key, value)) => fsconfig_set_string(&fs, key, value).map_err(failed)?,
             None => fsconfig_set_flag(&fs, option.as_str()).map_err(failed)?,
@@ -61,15 +66,15 @@ fn by_steps(source: &str, target: &Path, flags: MountFlags, data: &[String]) -> 
     move_mount(&mount, "", CWD, target, how).map_err(failed)
 }
 
-/// Adds one lower directory, by descriptor where its path is too long for a string.
-fn lower(fs: &OwnedFd, layer: &str) -> Result<(), Errno> {
-    if layer.len() <= STRING_MAX {
-        return fsconfig_set_string(fs, "lowerdir+", layer);
+/// Names a directory as `text`, or by a descriptor of `path` where that is too long for a string.
+fn directory(fs: &OwnedFd, key: &str, text: &str, path: &str) -> Result<(), Errno> {
+    if text.len() <= STRING_MAX {
+        return fsconfig_set_string(fs, key, text);
     }
-    let fd = open_dir(layer)?;
-    match fsconfig_set_fd(fs, "lowerdir+", &fd) {
+    let fd = open_dir(path)?;
+    match fsconfig_set_fd(fs, key, &fd) {
         // Descriptors are taken since Linux 6.13.
-        Err(Errno::INVAL) => fsconfig_set_string(fs, "lowerdir+", proc_path(&fd).as_str()),
+        Err(Errno::INVAL) => fsconfig_set_string(fs, key, proc_path(&fd).as_str()),
         result => result,
     }
 }

@@ -107,7 +107,7 @@ fn an_overlay_of_many_long_paths_mounts() {
         fs::write(lower.join("shared"), format!("{n}")).unwrap();
         lowers.push(lower.to_str().unwrap().to_owned());
     }
-    let (upper, work) = (dir.path().join("upper"), dir.path().join("work"));
+    let (upper, work) = (long.join("upper"), long.join("work"));
     fs::create_dir(&upper).unwrap();
     fs::create_dir(&work).unwrap();
     let overlay = Mount {
