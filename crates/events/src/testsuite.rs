@@ -89,16 +89,21 @@ fn number(envelope: &Envelope) -> u64 {
     u64::from_be_bytes(envelope.event.value.as_slice().try_into().unwrap())
 }
 
+/// How long an exchange may take to deliver all that it has.
+const DEADLINE: Duration = Duration::from_secs(30);
+
 /// All that is delivered until the exchange is gone.
 fn rest(mut subscription: Subscription) -> Vec<Delivery> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(async {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let rest = async {
         let mut rest = Vec::new();
         while let Some(delivery) = subscription.next().await {
             rest.push(delivery);
         }
         rest
-    })
+    };
+    let rest = runtime.block_on(async { tokio::time::timeout(DEADLINE, rest).await });
+    rest.expect("the subscription ends once its exchange is gone")
 }
 
 /// The numbers of all events that are delivered until the exchange is gone, none of which may be missing.
