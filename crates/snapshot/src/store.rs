@@ -111,11 +111,10 @@ impl Store {
     /// One syncfs for the whole batch. The kernel tells of a failed write once and drops the pages, so that trying again would
     /// succeed over holes: what may have been written before the failure is never committed by this process.
     fn sync(&self, steps: &[Settled<'_>]) -> Result<()> {
-        let synced = rustix::fs::syncfs(&self.disk);
-        if synced.is_err() {
-            self.condemned.fetch_max(self.records.last_id()?, Ordering::SeqCst);
+        if let Err(errno) = rustix::fs::syncfs(&self.disk) {
+            self.condemn()?;
+            return Err(Error::io("write to disk the filesystem of", &self.snapshots, errno));
         }
-        synced.map_err(|errno| Error::io("write to disk the filesystem of", &self.snapshots, errno))?;
         let condemned = self.condemned.load(Ordering::SeqCst);
         match steps.iter().find(|step| step.id <= condemned) {
             Some(step) => Err(Error::Precondition {
@@ -125,6 +124,12 @@ impl Store {
             }),
             None => Ok(()),
         }
+    }
+
+    /// Lets none of the snapshots that are there now be committed.
+    pub(crate) fn condemn(&self) -> Result<()> {
+        self.condemned.fetch_max(self.records.last_id()?, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Removes a snapshot. Once the record is gone the snapshot is; files that resist are left for [`Store::cleanup`].

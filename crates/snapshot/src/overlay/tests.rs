@@ -71,6 +71,23 @@ fn a_try_that_was_cut_short_is_cleared() {
 }
 
 #[test]
+fn what_a_failed_flush_may_have_damaged_is_never_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    let snapshots = open(dir.path());
+    let none = Labels::new();
+    snapshots.prepare("before", Base::Empty, &none).unwrap();
+    snapshots.store.condemn().unwrap();
+    snapshots.prepare("after", Base::Empty, &none).unwrap();
+    let error = snapshots.commit(&[step("b", "after"), step("a", "before")]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{error}");
+    assert!(error.to_string().contains("before"), "{error}");
+    snapshots.commit(&[step("b", "after")]).unwrap();
+    snapshots.remove("before").unwrap();
+    snapshots.prepare("before", Base::Empty, &none).unwrap();
+    snapshots.commit(&[step("a", "before")]).unwrap();
+}
+
+#[test]
 fn lost_records_are_not_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let snapshots = open(dir.path());
