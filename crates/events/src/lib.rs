@@ -29,6 +29,7 @@
 mod envelope;
 pub mod error;
 mod hub;
+mod late;
 mod queue;
 #[cfg(feature = "testsuite")]
 pub mod testsuite;
@@ -50,7 +51,8 @@ pub trait Exchange: Send + Sync {
     fn publish(&self, envelope: Envelope) -> Result<()>;
 
     /// Subscribes to events that `filters` match (fields: `topic`, `namespace`, and `event.*` where the event is known).
-    /// What was published before is not seen.
+    /// What was published before is not seen, but for what
+    /// an implementation keeps of the time before it was there ([`Hub::keep_late`]).
     fn subscribe(&self, filters: Filters) -> Subscription;
 }
 

@@ -134,7 +134,40 @@ fn a_subscription_that_is_dropped_leaves_nothing() {
     let first = hub.subscribe(Filters::all());
     let second = hub.subscribe(Filters::all());
     drop(first);
-    assert_eq!(hub.inner.queues().len(), 1);
+    assert_eq!(hub.inner.subscribers().queues.len(), 1);
     drop(second);
-    assert!(hub.inner.queues().is_empty());
+    assert!(hub.inner.subscribers().queues.is_empty());
+}
+
+#[tokio::test]
+async fn what_happened_before_the_hub_was_there_reaches_those_who_come_soon() {
+    let hub = Hub::default();
+    hub.keep_late(Duration::from_secs(600));
+    let mut there = hub.subscribe(Filters::all());
+    hub.publish(event("/tasks/exit", &[1])).unwrap();
+    hub.publish(event("/tasks/oom", &[2])).unwrap();
+    hub.publish(Envelope { timestamp: SystemTime::now(), ..event("/tasks/exit", &[3]) }).unwrap();
+    let mut came = hub.subscribe(Filters::parse(&["topic==/tasks/exit"]).unwrap());
+    hub.publish(event("/tasks/exit", &[4])).unwrap();
+    drop(hub);
+    assert_eq!((value(came.next().await), value(came.next().await)), (vec![1], vec![4]));
+    assert_eq!(came.next().await, None);
+    for number in 1..=4 {
+        assert_eq!(value(there.next().await), [number]);
+    }
+}
+
+#[tokio::test]
+async fn late_events_are_kept_for_a_while_and_not_without_bound() {
+    let hub = Hub::new(Limits { events: 2, bytes: usize::MAX }, None);
+    hub.keep_late(Duration::from_secs(600));
+    for number in 0..5 {
+        hub.publish(event("/a", &[number])).unwrap();
+    }
+    let mut came = hub.subscribe(Filters::all());
+    hub.keep_late(Duration::ZERO);
+    let mut over = hub.subscribe(Filters::all());
+    drop(hub);
+    assert_eq!((value(came.next().await), value(came.next().await)), (vec![3], vec![4]));
+    assert_eq!(over.next().await, None);
 }
