@@ -147,7 +147,7 @@ async fn what_happened_before_the_hub_was_there_reaches_those_who_come_soon() {
     hub.publish(event("/tasks/exit", &[1])).unwrap();
     hub.publish(event("/tasks/oom", &[2])).unwrap();
     hub.publish(Envelope { timestamp: SystemTime::now(), ..event("/tasks/exit", &[3]) }).unwrap();
-    let mut came = hub.subscribe(Filters::parse(&["topic==/tasks/exit"]).unwrap());
+    let mut came = hub.subscribe(Filters::parse(&["topic==\"/tasks/exit\""]).unwrap());
     hub.publish(event("/tasks/exit", &[4])).unwrap();
     drop(hub);
     assert_eq!((value(came.next().await), value(came.next().await)), (vec![1], vec![4]));
