@@ -4,9 +4,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tempfile::tempdir;
+use tempfile::TempDir;
 
 use crate::testing::{Layer, Raw, look};
+
+/// In memory where there is a place: a disk's filesystem is slow to give an inode out again that was just freed.
+fn tempdir() -> std::io::Result<TempDir> {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())
+}
 
 /// Small and always the same (Marsaglia's xorshift).
 struct Random(u64);
