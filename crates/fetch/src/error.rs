@@ -37,6 +37,26 @@ pub enum Error {
         /// What is wrong with the answer.
         reason: String,
     },
+    /// A document that is too large to be one.
+    #[error("{doing}: {size} bytes or more, at most {limit} are taken")]
+    TooLarge {
+        /// What was being asked, of which host.
+        doing: String,
+        /// Its size as far as it is known.
+        size: u64,
+        /// The bound.
+        limit: u64,
+    },
+    /// An offset behind a blob's end.
+    #[error("{doing}: offset {offset} is behind its end at {size}")]
+    OutOfRange {
+        /// What was being asked, of which host.
+        doing: String,
+        /// The offset.
+        offset: u64,
+        /// The blob's size.
+        size: u64,
+    },
 }
 
 impl Kind for Error {
@@ -44,6 +64,8 @@ impl Kind for Error {
         match self {
             Self::Refused { kind, .. } | Self::Transport { kind, .. } => *kind,
             Self::Protocol { .. } => ErrorKind::FailedPrecondition,
+            Self::TooLarge { .. } => ErrorKind::ResourceExhausted,
+            Self::OutOfRange { .. } => ErrorKind::OutOfRange,
         }
     }
 }

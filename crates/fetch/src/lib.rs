@@ -5,15 +5,39 @@
 //! they were given for and no other. It knows no store, no snapshot and no image record, and never verifies blobs: who
 //! stores them does, while they stream.
 
+//!
+//! ```no_run
+//! use wharf_fetch::{Config, RegistryResolver, Resolver as _};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let resolver = RegistryResolver::new(Config::default())?;
+//! let reference = "busybox".parse()?;
+//! let target = resolver.resolve(&reference).await?;
+//! let bytes = resolver.fetcher(&reference)?.fetch(&target, 0).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod answer;
+pub mod auth;
+mod blob;
+mod client;
+pub mod config;
 pub mod error;
+pub mod hosts;
+pub mod manifest;
+mod resolver;
+mod retry;
 
 use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+pub use config::{Anonymous, Config, CredentialSource, Credentials, Retries, Scheme, Secret, Timeouts};
 pub use error::{Error, Result};
 use futures::Stream;
+pub use resolver::RegistryResolver;
 use wharf_types::{Descriptor, Reference};
 
 /// Finds what references stand for.
@@ -45,3 +69,7 @@ pub trait Fetcher: Send + Sync {
 
 /// Bytes as they come from a registry.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests;
