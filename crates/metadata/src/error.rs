@@ -1,9 +1,11 @@
 //! What can go wrong with records.
 
+use std::path::PathBuf;
+
 use wharf_types::{BoxError, ErrorKind, Kind};
 
 /// The result of a call on records.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What was being done to which record, and why it failed.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +36,17 @@ pub enum Error {
     /// A kind of object that is not built.
     #[error("{0}")]
     Unimplemented(String),
-    /// A failure of the database, or of a store behind it.
+    /// The database itself cannot be used.
+    #[error("database {file:?}: {reason}")]
+    Database {
+        /// The database's file.
+        file: PathBuf,
+        /// What clients are answered with: `DataLoss` for damage.
+        kind: ErrorKind,
+        /// Why it failed, and a way out where there is one.
+        reason: String,
+    },
+    /// A failure of a store behind the database.
     #[error("{doing}: {source}")]
     Other {
         /// What was being done, to what.
@@ -46,6 +58,13 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// A failure of a store behind the database, while `doing` something.
+    pub(crate) fn store(doing: impl Into<String>, error: impl Kind + Send + Sync + 'static) -> Self {
+        Self::Other { doing: doing.into(), kind: error.kind(), source: Box::new(error) }
+    }
+}
+
 impl Kind for Error {
     fn kind(&self) -> ErrorKind {
         match self {
@@ -54,7 +73,7 @@ impl Kind for Error {
             Self::Invalid(_) => ErrorKind::InvalidArgument,
             Self::Precondition(_) => ErrorKind::FailedPrecondition,
             Self::Unimplemented(_) => ErrorKind::Unimplemented,
-            Self::Other { kind, .. } => *kind,
+            Self::Database { kind, .. } | Self::Other { kind, .. } => *kind,
         }
     }
 }

@@ -8,11 +8,48 @@
 //! of [`wharf_content::ContentStore`] and [`wharf_snapshot::Snapshotter`] wrap the stores behind them.
 //!
 //! All calls block; an asynchronous program calls them from threads of its own.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use wharf_content::LocalStore;
+//! use wharf_metadata::{Database, Images};
+//! use wharf_snapshot::{Snapshotter, overlay::OverlaySnapshotter};
+//! use wharf_types::{Filters, Namespace};
+//!
+//! let content = Arc::new(LocalStore::open("/var/lib/wharf/content")?);
+//! let overlay: Arc<dyn Snapshotter> = Arc::new(OverlaySnapshotter::open("/var/lib/wharf/overlayfs")?);
+//! let database = Database::open("/var/lib/wharf/meta.db", content, [("overlayfs".to_owned(), overlay)].into())?;
+//!
+//! let default: Namespace = "default".parse()?;
+//! for image in Images::list(&database, &default, &Filters::all())? {
+//!     let manifest = database.content(&default, None).reader(&image.target.digest)?;
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod codec;
+mod containers;
+mod content;
+mod database;
 pub mod error;
+mod fields;
+mod gc;
+mod holds;
+mod images;
+mod leases;
+mod namespaces;
+mod object;
 pub mod records;
+mod rfc3339;
+mod rows;
+mod snapshots;
+#[cfg(test)]
+mod tests;
 
+pub use database::{Change, Clock, Database, Options, Sharing};
 pub use error::{Error, Result};
+pub use gc::Collected;
+pub use object::{Object, ObjectKind};
 pub use records::{Container, Image, Lease, NamespaceRecord, Resource, Runtime};
 use wharf_types::{Filters, Labels, Namespace};
 
