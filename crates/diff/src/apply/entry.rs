@@ -26,14 +26,14 @@ impl Tree {
         match meaning(&path)? {
             Meaning::Nothing => Ok(()),
             Meaning::Root => self.root(entry),
-            Meaning::Opaque(parent) => {
-                let dir = self.dir(parent, true)?;
-                self.opaque(&dir)
-            }
-            Meaning::Whiteout { parent, name } => {
-                let dir = self.dir(parent, true)?;
-                self.whiteout(&dir, name)
-            }
+            Meaning::Opaque(parent) => match self.hidden(parent)? {
+                Some(dir) => self.opaque(&dir),
+                None => Ok(()),
+            },
+            Meaning::Whiteout { parent, name } => match self.hidden(parent)? {
+                Some(dir) => self.whiteout(&dir, name),
+                None => Ok(()),
+            },
             Meaning::File { parent, name } => {
                 check_kind(entry)?;
                 let dir = self.dir(parent, true)?;
@@ -46,6 +46,15 @@ impl Tree {
                 self.claim(&join(&dir.real, name));
                 Ok(())
             }
+        }
+    }
+
+    /// The directory that a whiteout is in. None where something else is in its place, which hides it whole: umoci writes such
+    /// whiteouts when a file has taken a directory's place.
+    fn hidden(&mut self, parent: &[u8]) -> Outcome<Option<Rc<Dir>>> {
+        match self.dir(parent, true) {
+            Err(Trouble::NotDir(_)) => Ok(None),
+            dir => dir.map(Some),
         }
     }
 

@@ -167,7 +167,7 @@ impl Tree {
             whiteout::set_opaque(&dir.fd, userxattr)?;
             return Ok(dir);
         }
-        Err(Trouble::refused(format!("leads through {:?}, which is no directory", path_of(&join(&at.real, name)))))
+        Err(Trouble::NotDir(path_of(&join(&at.real, name))))
     }
 
     fn follow(&mut self, at: &Rc<Dir>, target: &[u8], make: bool, links: &mut u32) -> Outcome<Rc<Dir>> {

@@ -16,6 +16,8 @@ pub(super) type Outcome<T> = std::result::Result<T, Trouble>;
 pub(super) enum Trouble {
     /// It is refused for what it says.
     Refused(String),
+    /// It leads through this path, which is no directory.
+    NotDir(PathBuf),
     /// The layers below would have to be seen.
     NeedsParents(String),
     /// The filesystem failed.
@@ -47,6 +49,9 @@ impl Trouble {
         let path: PathBuf = path_of(path);
         match self {
             Self::Refused(reason) => Error::Entry { path, reason },
+            Self::NotDir(through) => {
+                Error::Entry { path, reason: format!("leads through {through:?}, which is no directory") }
+            }
             Self::NeedsParents(reason) => Error::NeedsParents { path, reason },
             Self::Known(error) => error,
             Self::Errno(errno) => {

@@ -122,6 +122,8 @@ fn whiteouts_hide_what_was_there_and_nothing_of_their_own_layer() {
         .dir("e", 0o711)
         .file("e/new", "")
         .file("l/.wh.behind", "")
+        .file("b/.wh.under", "")
+        .file("b/.wh..wh..opq", "")
         .file(".wh..wh.plnk/1.2", "")
         .file(".wh..wh.aufs", "")
         .extract(dir.path())

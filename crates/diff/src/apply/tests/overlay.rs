@@ -52,6 +52,7 @@ fn above() -> Layer {
         .file(".wh.plain", "")
         .file("plain/now/a", "directory")
         .file("gone/.wh.nothing", "")
+        .file("etc/new/.wh.under", "")
 }
 
 struct Layers {
