@@ -1,1 +1,20 @@
-//! Wharfd: configuration, wiring, signals.
+//! `wharfd`: configuration, wiring, signals. It decides nothing else.
+//!
+//! It promises that two daemons never share a root or a state directory, that its sockets are for their owner alone, that a
+//! stop leaves containers running, and that it is ready only when clients are served.
+
+pub mod cli;
+mod collector;
+pub mod config;
+mod directories;
+mod gc;
+mod logs;
+mod notify;
+mod registries;
+mod run;
+mod sockets;
+mod stop;
+mod stores;
+mod wire;
+
+pub use run::main;

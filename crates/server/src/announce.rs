@@ -11,7 +11,7 @@ pub use decode::event_field;
 use wharf_api::containerd::events;
 use wharf_content::ContentStore;
 use wharf_events::{Envelope, Exchange};
-use wharf_metadata::Resource;
+use wharf_metadata::{Object, ObjectKind};
 use wharf_snapshot::Snapshotter;
 use wharf_types::Namespace;
 
@@ -65,17 +65,22 @@ impl Stores for Announcer {
 }
 
 /// Tells of one object that the collector removed.
-pub fn publish_collected(exchange: &dyn Exchange, namespace: &Namespace, removed: &Resource) {
-    let id = removed.id.clone();
-    if removed.kind == "content" {
-        let event = events::ContentDelete { digest: id };
-        announce(exchange, namespace, "/content/delete", "containerd.events.ContentDelete", &event);
-    } else if let Some(snapshotter) = removed.kind.strip_prefix("snapshots/") {
-        let event = events::SnapshotRemove { key: id, snapshotter: snapshotter.to_owned() };
-        announce(exchange, namespace, "/snapshot/remove", "containerd.events.SnapshotRemove", &event);
-    } else if removed.kind == "images" {
-        let event = wharf_api::containerd::services::images::v1::ImageDelete { name: id };
-        let name = "containerd.services.images.v1.ImageDelete";
-        announce(exchange, namespace, "/images/delete", name, &event);
+pub fn publish_collected(exchange: &dyn Exchange, removed: &Object) {
+    let (namespace, name) = (&removed.namespace, removed.name.clone());
+    match &removed.kind {
+        ObjectKind::Content => {
+            let event = events::ContentDelete { digest: name };
+            announce(exchange, namespace, "/content/delete", "containerd.events.ContentDelete", &event);
+        }
+        ObjectKind::Snapshot(snapshotter) => {
+            let event = events::SnapshotRemove { key: name, snapshotter: snapshotter.clone() };
+            announce(exchange, namespace, "/snapshot/remove", "containerd.events.SnapshotRemove", &event);
+        }
+        ObjectKind::Image => {
+            let event = wharf_api::containerd::services::images::v1::ImageDelete { name };
+            let of = "containerd.services.images.v1.ImageDelete";
+            announce(exchange, namespace, "/images/delete", of, &event);
+        }
+        ObjectKind::Ingest | ObjectKind::Container | ObjectKind::Lease => {}
     }
 }

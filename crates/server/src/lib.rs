@@ -13,6 +13,8 @@ mod convert;
 mod refuse;
 mod serve;
 mod services;
+pub mod shims;
+mod stopping;
 mod transfer;
 mod service {
     //! One file a service.
@@ -36,4 +38,5 @@ mod service {
 
 pub use announce::{Announcer, event_field, publish_collected};
 pub use serve::{MAX_MESSAGE_BYTES, router, serve};
-pub use services::{Access, Credentials, Identity, Registries, Services, Stores};
+pub use services::{Access, Identity, Registries, Services, Stores};
+pub use stopping::{Stop, Stopping};

@@ -70,7 +70,7 @@ pub fn router(services: &Services, limit: usize) -> Routes {
         .add_service(limited!(api::sandbox::v1::store_server::StoreServer, sandbox::Sandboxes, limit))
         .add_service(limited!(api::sandbox::v1::controller_server::ControllerServer, sandbox::Sandboxes, limit))
         .add_service(limited!(api::mounts::v1::mounts_server::MountsServer, mounts::Mounts, limit))
-        .add_service(HealthServer::new(health::Health))
+        .add_service(HealthServer::new(health::Health(services.stopping.clone())))
 }
 
 /// Serves until `stop` is ready; then takes no more connections or calls and returns once those under way are done. A

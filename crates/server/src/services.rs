@@ -3,15 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use wharf_content::ContentStore;
 use wharf_diff::Applier;
 use wharf_events::Exchange;
-use wharf_fetch::Resolver;
+use wharf_fetch::{CredentialSource, Resolver, Scheme};
 use wharf_metadata::{Containers, Images, Leases, Namespaces};
 use wharf_snapshot::Snapshotter;
 use wharf_supervisor::TaskManager;
 use wharf_types::{Namespace, Platform};
+
+use crate::Stopping;
 
 /// Everything that the services are adapters over.
 #[derive(Clone)]
@@ -36,6 +37,8 @@ pub struct Services {
     pub events: Arc<dyn Exchange>,
     /// Who this daemon is.
     pub identity: Identity,
+    /// When calls that wait for ever have to end.
+    pub stopping: Stopping,
 }
 
 /// Who this daemon is and what it offers.
@@ -51,7 +54,7 @@ pub struct Identity {
     pub platform: Platform,
     /// The snapshotters, the default one first.
     pub snapshotters: Vec<String>,
-    /// The state directory and the root directory, for those who ask what is where.
+    /// The root directory, for those who ask what is where.
     pub root: String,
 }
 
@@ -86,33 +89,24 @@ pub trait Registries: Send + Sync {
     /// A resolver for one transfer.
     ///
     /// # Errors
-    /// When the configuration that `access` points at cannot be used.
+    /// When the client for HTTP cannot be made.
     fn resolver(&self, access: Access) -> wharf_fetch::Result<Arc<dyn Resolver>>;
 }
 
 /// How one client wants registries to be asked.
 #[derive(Clone, Default)]
 pub struct Access {
-    /// `https` or `http`, where the client says.
-    pub scheme: Option<String>,
-    /// A directory with a host's configuration, where the client says.
-    pub host_dir: Option<String>,
+    /// HTTPS or plain HTTP, where the client says.
+    pub scheme: Option<Scheme>,
     /// HTTP headers for every request.
     pub headers: Vec<(String, String)>,
     /// Asks the client for credentials.
-    pub credentials: Option<Arc<dyn Credentials>>,
+    pub credentials: Option<Arc<dyn CredentialSource>>,
 }
 
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Headers may carry secrets.
-        f.debug_struct("Access").field("scheme", &self.scheme).field("host_dir", &self.host_dir).finish_non_exhaustive()
+        f.debug_struct("Access").field("scheme", &self.scheme).finish_non_exhaustive()
     }
-}
-
-/// Somebody who knows credentials.
-#[async_trait]
-pub trait Credentials: Send + Sync {
-    /// The user and the secret for a host; an empty user means that the secret is a refresh token.
-    async fn credentials(&self, host: &str, reference: &str) -> Option<(String, String)>;
 }

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::time::SystemTime;
 
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt, stream};
 use tonic::{Request, Response, Status, async_trait};
 use wharf_api::containerd::services::events::v1 as api;
 use wharf_api::containerd::types;
@@ -42,7 +42,9 @@ impl api::events_server::Events for Events {
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let filters = convert::filters(&request.into_inner().filters)?;
         let subscription = self.0.events.subscribe(filters);
-        Ok(Response::new(Box::pin(deliveries(subscription))))
+        let stopping = self.0.stopping.clone();
+        let until = async move { stopping.stopped().await };
+        Ok(Response::new(Box::pin(deliveries(subscription).take_until(until))))
     }
 }
 

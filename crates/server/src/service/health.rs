@@ -7,8 +7,10 @@ use tonic::{Request, Response, Status, async_trait};
 use wharf_api::grpc::health::v1 as api;
 use wharf_api::grpc::health::v1::health_check_response::ServingStatus;
 
+use crate::Stopping;
+
 /// Whoever reaches it is served: the socket is bound last and closed first.
-pub(crate) struct Health;
+pub(crate) struct Health(pub(crate) Stopping);
 
 /// What every service's name begins with.
 const OURS: &[&str] = &["containerd.services.", "grpc.health.v1."];
@@ -37,6 +39,8 @@ impl api::health_server::Health for Health {
         let status = if known(&service) { ServingStatus::Serving } else { ServingStatus::ServiceUnknown };
         let first = Ok(api::HealthCheckResponse { status: status.into() });
         // It does not change before the connection ends.
-        Ok(Response::new(Box::pin(stream::once(async { first }).chain(stream::pending()))))
+        let stopping = self.0.clone();
+        let until = async move { stopping.stopped().await };
+        Ok(Response::new(Box::pin(stream::once(async { first }).chain(stream::pending()).take_until(until))))
     }
 }

@@ -178,7 +178,11 @@ impl api::tasks_server::Tasks for Tasks {
     async fn wait(&self, request: Request<api::WaitRequest>) -> Result<Response<api::WaitResponse>, Status> {
         let (call, request) = (Call::of(&request)?, request.into_inner());
         let task = self.task(&call, &request.container_id).await?;
-        let exit = task.wait(&request.exec_id).await.map_err(refuse)?;
+        let stopped = Status::unavailable("the daemon is stopping; wait again when it is back");
+        let exit = tokio::select! {
+            exit = task.wait(&request.exec_id) => exit.map_err(refuse)?,
+            () = self.0.stopping.stopped() => return Err(stopped),
+        };
         Ok(Response::new(api::WaitResponse { exit_status: exit.status, exited_at: Some(timestamp(exit.at)) }))
     }
 }

@@ -7,12 +7,13 @@ use prost::Message;
 use tokio::sync::Mutex;
 use tonic::{Status, async_trait};
 use wharf_api::containerd::types::transfer::{AuthRequest, AuthResponse, AuthType, RegistryResolver};
-use wharf_types::Namespace;
+use wharf_fetch::{CredentialSource, Credentials, Error, Scheme, Secret};
+use wharf_types::{ErrorKind, Namespace};
 
+use crate::Access;
 use crate::convert::{any, pack};
 use crate::refuse::unimplemented;
 use crate::service::streaming::{Open, Streams};
-use crate::{Access, Credentials};
 
 /// How long a client may think about credentials; it may be a person who types.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -24,6 +25,7 @@ const ANSWER: Duration = Duration::from_secs(60);
 pub(super) fn access(
     streams: &Streams,
     namespace: &Namespace,
+    reference: &str,
     resolver: Option<RegistryResolver>,
 ) -> Result<Access, Status> {
     let Some(resolver) = resolver else { return Ok(Access::default()) };
@@ -32,44 +34,59 @@ pub(super) fn access(
             "a stream of the registry's HTTP exchanges is not built yet: leave logs_stream empty",
         ));
     }
-    let credentials: Option<Arc<dyn Credentials>> = if resolver.auth_stream.is_empty() {
+    if !resolver.host_dir.is_empty() {
+        return Err(unimplemented(
+            "directories with the configuration of hosts are not read yet: leave host_dir empty",
+        ));
+    }
+    let credentials: Option<Arc<dyn CredentialSource>> = if resolver.auth_stream.is_empty() {
         None
     } else {
-        Some(Arc::new(Asked(Mutex::new(streams.take(namespace, &resolver.auth_stream)?))))
+        let stream = Mutex::new(streams.take(namespace, &resolver.auth_stream)?);
+        Some(Arc::new(Asked { stream, reference: reference.to_owned() }))
     };
-    let given = |text: String| Some(text).filter(|text| !text.is_empty());
-    Ok(Access {
-        scheme: given(resolver.default_scheme),
-        host_dir: given(resolver.host_dir),
-        headers: resolver.headers.into_iter().collect(),
-        credentials,
-    })
+    let scheme = match resolver.default_scheme.as_str() {
+        "" => None,
+        "https" => Some(Scheme::Https),
+        "http" => Some(Scheme::Http),
+        other => return Err(Status::invalid_argument(format!("scheme {other:?}: https and http are known"))),
+    };
+    Ok(Access { scheme, headers: resolver.headers.into_iter().collect(), credentials })
 }
 
 /// Asks the client by a stream. One question at a time.
-struct Asked(Mutex<Open>);
+struct Asked {
+    stream: Mutex<Open>,
+    reference: String,
+}
 
 #[async_trait]
-impl Credentials for Asked {
-    async fn credentials(&self, host: &str, reference: &str) -> Option<(String, String)> {
-        let mut stream = self.0.lock().await;
-        let question =
-            AuthRequest { host: host.to_owned(), reference: reference.to_owned(), wwwauthenticate: Vec::new() };
+impl CredentialSource for Asked {
+    async fn credentials(&self, registry: &str) -> wharf_fetch::Result<Option<Credentials>> {
+        let reference = self.reference.clone();
+        let question = AuthRequest { host: registry.to_owned(), reference, wwwauthenticate: Vec::new() };
         let question = any(pack("containerd.types.transfer.AuthRequest", &question));
+        let mut stream = self.stream.lock().await;
         let answer = async {
             stream.outgoing.send(Ok(question)).await.ok()?;
             stream.incoming.message().await.ok()?
         };
-        let answer = tokio::time::timeout(ANSWER, answer).await.ok()??;
-        let answer = AuthResponse::decode(answer.value.as_slice()).ok()?;
-        match answer.auth_type() {
-            AuthType::Credentials => Some((answer.username, answer.secret)),
-            AuthType::Refresh => Some((String::new(), answer.secret)),
+        let refused = |reason: &str| Error::Refused {
+            doing: format!("ask the client for credentials for {registry}"),
+            kind: ErrorKind::Unauthenticated,
+            reason: reason.to_owned(),
+        };
+        let answer = tokio::time::timeout(ANSWER, answer).await.map_err(|_| refused("it did not answer in time"))?;
+        let answer = answer.ok_or_else(|| refused("it closed the stream"))?;
+        let answer = AuthResponse::decode(answer.value.as_slice()).map_err(|_| refused("its answer is malformed"))?;
+        Ok(match answer.auth_type() {
             AuthType::None => None,
-            AuthType::Header => {
-                tracing::warn!(host, "credentials as a header are not taken; use a user and a password, or a token");
-                None
-            }
-        }
+            AuthType::Credentials => Some(Credentials::Password(answer.username, Secret::new(answer.secret))),
+            AuthType::Refresh => Some(Credentials::Refresh(Secret::new(answer.secret))),
+            AuthType::Header => match answer.secret.strip_prefix("Bearer ") {
+                Some(token) => Some(Credentials::Bearer(Secret::new(token))),
+                None => return Err(refused("a header that is no bearer token is not taken")),
+            },
+        })
     }
 }

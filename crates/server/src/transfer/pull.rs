@@ -34,7 +34,7 @@ pub(crate) async fn pull(
     check(&to)?;
     let reference: Reference = from.reference.parse().map_err(refuse)?;
     let name = if to.name.is_empty() { reference.to_string() } else { to.name.clone() };
-    let access = access(streams, &call.namespace, from.resolver)?;
+    let access = access(streams, &call.namespace, &from.reference, from.resolver)?;
     let resolver = services.registries.resolver(access).map_err(refuse)?;
     let held = match call.lease {
         Some(_) => None,

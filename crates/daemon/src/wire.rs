@@ -1,0 +1,86 @@
+//! Which part gets which.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use wharf_diff::apply::LayerApplier;
+use wharf_events::Hub;
+use wharf_metadata::Database;
+use wharf_server::{Announcer, Identity, Services, Stop, Stopping};
+use wharf_supervisor::ShimManager;
+use wharf_types::Platform;
+
+use crate::collector::Collector;
+use crate::config::Config;
+use crate::directories::Directories;
+use crate::registries::Configured;
+use crate::stores::{Opened, Views};
+
+/// The parts, joined.
+pub(crate) struct Wired {
+    pub(crate) services: Services,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) tasks: Arc<ShimManager>,
+    pub(crate) database: Database,
+    pub(crate) collector: Arc<Collector>,
+    /// Dropped, it ends the calls that would wait for ever.
+    pub(crate) stop: Stop,
+}
+
+impl Wired {
+    /// Opens what is on disk and joins the parts. Blocks.
+    pub(crate) fn new(config: &Config, directories: &Directories) -> Result<Self> {
+        let Opened { database, snapshotters } = Opened::open(directories)?;
+        let hub = Arc::new(Hub::with_decoder(wharf_server::event_field));
+        let tasks = manager(config, directories, &hub)?;
+        let collector = Arc::new(Collector::new(database.clone(), hub.clone()));
+        let views = Arc::new(Views { database: database.clone(), collector: collector.clone() });
+        let (stop, stopping) = Stopping::new();
+        let records = Arc::new(database.clone());
+        let services = Services {
+            namespaces: records.clone(),
+            images: records.clone(),
+            containers: records.clone(),
+            leases: records,
+            stores: Arc::new(Announcer { stores: views, exchange: hub.clone() }),
+            applier: Arc::new(LayerApplier::new()),
+            registries: Arc::new(Configured::new(&config.registry.plain_http)),
+            tasks: tasks.clone(),
+            events: hub.clone(),
+            identity: identity(directories, snapshotters)?,
+            stopping,
+        };
+        Ok(Self { services, hub, tasks, database, collector, stop })
+    }
+}
+
+/// Who this daemon is.
+fn identity(directories: &Directories, snapshotters: Vec<String>) -> Result<Identity> {
+    Ok(Identity {
+        uuid: directories.uuid()?,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        // Whoever packages the daemon says what it was built from.
+        revision: option_env!("WHARF_REVISION").unwrap_or_default().to_owned(),
+        platform: platform(),
+        snapshotters,
+        root: directories.root.display().to_string(),
+    })
+}
+
+/// This machine, in Go's words.
+fn platform() -> Platform {
+    let (architecture, variant) = match std::env::consts::ARCH {
+        "x86_64" => ("amd64", ""),
+        "x86" => ("386", ""),
+        "aarch64" => ("arm64", ""),
+        "arm" => ("arm", "v7"),
+        "loongarch64" => ("loong64", ""),
+        other => (other, ""),
+    };
+    Platform { architecture: architecture.into(), os: "linux".into(), variant: variant.into(), ..Platform::default() }
+}
+
+fn manager(config: &Config, directories: &Directories, hub: &Arc<Hub>) -> Result<Arc<ShimManager>> {
+    let _ = (config, directories, hub);
+    Ok(Arc::new(ShimManager::new()))
+}

@@ -1,0 +1,149 @@
+//! What Debian's `ctr` asks of the daemon is answered as containerd answers it.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+
+#[path = "common/helpers.rs"]
+mod helpers;
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use helpers::Daemon;
+
+#[test]
+fn version_plugins_and_health() {
+    let daemon = Daemon::start();
+    let said = daemon.ctr(&["version"]);
+    assert!(said.contains(&format!("Version:  {}", env!("CARGO_PKG_VERSION"))), "{said}");
+    let uuid = std::fs::read_to_string(daemon.path("root/io.containerd.grpc.v1.introspection/uuid")).unwrap();
+    assert!(said.contains(&uuid), "{said}");
+    let plugins = daemon.ctr(&["plugins", "ls", "type==io.containerd.snapshotter.v1"]);
+    assert!(plugins.contains("native") && !plugins.contains("grpc"), "{plugins}");
+}
+
+#[test]
+fn namespaces_come_change_and_go() {
+    let daemon = Daemon::start();
+    daemon.ctr(&["namespaces", "create", "blue", "team=a"]);
+    assert!(daemon.refused(&["namespaces", "create", "blue"]).contains("already exists"));
+    assert!(daemon.refused(&["namespaces", "create", "../x"]).contains("not an identifier"));
+    daemon.ctr(&["namespaces", "label", "blue", "team=b", "x=y"]);
+    let list = daemon.ctr(&["namespaces", "ls"]);
+    assert!(list.contains("blue") && list.contains("team=b") && list.contains("x=y"), "{list}");
+    daemon.ctr(&["-n", "blue", "leases", "create", "--id", "l"]);
+    assert!(daemon.refused(&["namespaces", "rm", "blue"]).contains("blue"));
+    daemon.ctr(&["-n", "blue", "leases", "rm", "l"]);
+    daemon.ctr(&["namespaces", "rm", "blue"]);
+    assert!(!daemon.ctr(&["namespaces", "ls", "-q"]).contains("blue"));
+}
+
+#[test]
+fn content_is_written_read_labelled_and_deleted() {
+    const HELLO: &str = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    let daemon = Daemon::start();
+    daemon.ctr_fed(&["content", "ingest", "--expected-size", "5", "--expected-digest", HELLO, "r"], b"hello");
+    daemon.ctr(&["content", "label", HELLO, "containerd.io/gc.root=now"]);
+    let list = daemon.ctr(&["content", "ls"]);
+    assert!(list.contains(HELLO) && list.contains("5B") && list.contains("gc.root=now"), "{list}");
+    assert_eq!(daemon.ctr(&["content", "get", HELLO]), "hello");
+    // What exists is taken for done.
+    daemon.ctr_fed(&["content", "ingest", "--expected-size", "5", "--expected-digest", HELLO, "again"], b"hello");
+    daemon.ctr(&["content", "rm", HELLO]);
+    assert!(daemon.refused(&["content", "get", HELLO]).contains("not found"));
+    let wrong = ["content", "ingest", "--expected-size", "5", "--expected-digest", HELLO, "wrong"];
+    assert!(daemon.refused_fed(&wrong, b"jello").contains("was expected"));
+    assert!(daemon.refused(&["content", "get", HELLO]).contains("not found"));
+    assert!(daemon.refused(&["content", "get", "sha256:../x"]).contains("sha256"));
+    let large = vec![7; 5 << 20];
+    daemon.ctr_fed(&["content", "ingest", "--expected-size", "5242880", "large"], &large);
+    assert!(daemon.ctr(&["content", "ls"]).contains("5.243MB"));
+    daemon.ctr(&["leases", "create", "--id", "l"]);
+    daemon.ctr(&["leases", "rm", "--sync", "l"]);
+    assert_eq!(daemon.ctr(&["content", "ls", "-q"]), "", "nothing held it");
+}
+
+#[test]
+fn images_are_named_labelled_and_removed() {
+    let daemon = Daemon::start();
+    assert_eq!(daemon.ctr(&["images", "ls", "-q"]), "");
+    assert!(daemon.refused(&["images", "tag", "docker.io/library/none:1", "x"]).contains("not found"));
+    assert!(daemon.refused(&["run", "docker.io/library/none:1", "c"]).contains("not found"));
+}
+
+#[test]
+fn leases_and_snapshots() {
+    let daemon = Daemon::start();
+    daemon.ctr(&["leases", "create", "--id", "keep", "a=b"]);
+    assert!(daemon.ctr(&["leases", "ls"]).contains("a=b"));
+    daemon.ctr(&["leases", "rm", "keep"]);
+    assert!(daemon.refused(&["leases", "rm", "keep"]).contains("not found"));
+    let native = |args: &[&str]| daemon.ctr(&[&["snapshots", "--snapshotter", "native"], args].concat());
+    let mounts = native(&["prepare", "--mounts", "work"]);
+    assert!(mounts.is_empty() || mounts.contains("bind"), "{mounts}");
+    assert!(native(&["mounts", "/mnt", "work"]).contains("bind"));
+    native(&["label", "work", "containerd.io/gc.root=now"]);
+    native(&["commit", "done", "work"]);
+    native(&["label", "done", "containerd.io/gc.root=now"]);
+    native(&["view", "look", "done"]);
+    let list = native(&["ls"]);
+    assert!(list.contains("done") && list.contains("Committed") && list.contains("View"), "{list}");
+    assert!(native(&["info", "look"]).contains("\"Parent\": \"done\""));
+    native(&["usage", "done"]);
+    assert!(daemon.refused(&["snapshots", "--snapshotter", "native", "rm", "done"]).contains("done"));
+    native(&["rm", "look"]);
+    native(&["rm", "done"]);
+    let unknown = daemon.refused(&["snapshots", "--snapshotter", "zfs", "ls"]);
+    assert!(unknown.contains("zfs") && unknown.contains("not found"), "{unknown}");
+}
+
+#[test]
+fn containers_are_records_and_tasks_are_not_there() {
+    let daemon = Daemon::start();
+    let config = daemon.path("config.json");
+    std::fs::write(&config, r#"{"ociVersion":"1.0.2","process":{"args":["true"],"cwd":"/"},"root":{"path":"rootfs"}}"#)
+        .unwrap();
+    daemon.ctr(&["containers", "create", "--config", config.to_str().unwrap(), "--label", "a=b", "c1"]);
+    assert!(daemon.ctr(&["containers", "ls"]).contains("c1"));
+    let info = daemon.ctr(&["containers", "info", "c1"]);
+    assert!(info.contains("\"a\": \"b\"") && info.contains("ociVersion"), "{info}");
+    daemon.ctr(&["containers", "label", "c1", "a=c"]);
+    assert!(daemon.ctr(&["containers", "ls", "labels.a==c"]).contains("c1"));
+    assert!(
+        daemon.refused(&["containers", "create", "--config", config.to_str().unwrap(), "a/b"]).contains("identifier")
+    );
+    assert!(!daemon.ctr(&["tasks", "ls", "-q"]).contains("c1"));
+    assert!(daemon.refused(&["tasks", "kill", "c1"]).contains("not found"));
+    daemon.ctr(&["containers", "rm", "c1"]);
+    assert_eq!(daemon.ctr(&["containers", "ls", "-q"]), "");
+}
+
+#[test]
+fn events_are_told_once_they_are_true() {
+    let daemon = Daemon::start();
+    let mut subscriber = daemon.ctr_command(&["events", "topic~=/namespaces/", "event.name==red"]);
+    let mut subscriber = subscriber.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(subscriber.stdout.take().unwrap()).lines();
+    // The subscription stands at some moment: until the first event comes, something happens again and again.
+    let (seen, more) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        while let Some(Ok(line)) = lines.next() {
+            if seen.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let first = std::iter::repeat_with(|| {
+        daemon.ctr(&["namespaces", "create", "red"]);
+        daemon.ctr(&["namespaces", "rm", "red"]);
+        more.recv_timeout(std::time::Duration::from_millis(200)).ok()
+    });
+    let first = first.take(50).flatten().next().expect("no event came");
+    assert!(
+        first.contains("red /namespaces/create {\"name\":\"red\"}") || first.contains("/namespaces/delete"),
+        "{first}"
+    );
+    subscriber.kill().unwrap();
+    subscriber.wait().unwrap();
+    reader.join().unwrap();
+    assert!(daemon.refused(&["events", "topic~~x"]).contains("character"));
+}

@@ -1,0 +1,99 @@
+//! How the daemon starts, refuses to start, and stops.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+
+#[path = "common/helpers.rs"]
+mod helpers;
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use helpers::{Daemon, flags, wharfd};
+
+#[test]
+fn a_second_daemon_on_the_same_root_or_state_is_refused_and_told_who_is_there() {
+    let daemon = Daemon::start();
+    let elsewhere = tempfile::tempdir().unwrap();
+    for shared in ["root", "state"] {
+        let mut args = flags(elsewhere.path());
+        let at = args.iter().position(|arg| *arg == format!("--{shared}")).unwrap();
+        args[at + 1] = daemon.path(shared).display().to_string();
+        let output = wharfd(&args).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&daemon.pid().to_string()) && said.contains(&args[at + 1]), "{said}");
+    }
+    let mut args = flags(elsewhere.path());
+    *args.last_mut().unwrap() = daemon.path("wharf.sock").display().to_string();
+    let said = String::from_utf8(wharfd(&args).output().unwrap().stderr).unwrap();
+    assert!(said.contains("another process serves it"), "{said}");
+    daemon.ctr(&["version"]);
+}
+
+#[test]
+fn sigterm_and_sigint_stop_it_cleanly_even_with_a_subscriber() {
+    let mut dir = tempfile::tempdir().unwrap();
+    for signal in ["-TERM", "-INT"] {
+        let daemon = Daemon::start_in(dir);
+        let mut subscriber = daemon.ctr_command(&["events"]).stdout(Stdio::null()).spawn().unwrap();
+        daemon.ctr(&["namespaces", "ls"]);
+        let socket = daemon.path("wharf.sock");
+        let began = std::time::Instant::now();
+        let (code, said, left) = daemon.end(signal);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(began.elapsed().as_secs() < 4, "it waited for the subscriber: {said}");
+        assert!(!socket.exists() && !socket.with_extension("sock.ttrpc").exists());
+        subscriber.wait().unwrap();
+        dir = left;
+    }
+}
+
+#[test]
+fn killed_it_starts_again_over_what_it_left_and_knows_what_it_said() {
+    let daemon = Daemon::start();
+    daemon.ctr(&["namespaces", "create", "kept", "a=b"]);
+    let before = daemon.ctr(&["version"]);
+    let (_, _, dir) = daemon.end("-KILL");
+    assert!(dir.path().join("wharf.sock").exists(), "it had no time to tidy up");
+    let daemon = Daemon::start_in(dir);
+    assert!(daemon.ctr(&["namespaces", "ls"]).contains("a=b"));
+    assert_eq!(daemon.ctr(&["version"]), before, "the uuid stays");
+}
+
+#[test]
+fn a_corrupted_configuration_is_refused_with_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.toml");
+    std::fs::write(&file, "version = 3\n[grpc\naddress = 1").unwrap();
+    let mut args = flags(dir.path());
+    args.extend(["--config".into(), file.display().to_string()]);
+    let output = wharfd(&args).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains(&format!("{}:2: ", file.display())), "{said}");
+    assert!(!dir.path().join("root").exists(), "nothing was made");
+}
+
+#[test]
+fn the_configuration_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.toml");
+    std::fs::write(&file, "version = 2\nroot = '/srv/x'\n[debug]\nlevel = 'debug'\n").unwrap();
+    let show = |args: &[&str]| {
+        let args: Vec<_> = args.iter().map(|&arg| arg.to_owned()).collect();
+        String::from_utf8(wharfd(&args).stdout(Stdio::piped()).output().unwrap().stdout).unwrap()
+    };
+    let default = show(&["config", "default"]);
+    assert!(default.contains("/var/lib/wharf") && default.contains("pause_threshold = 0.02"), "{default}");
+    let dump = show(&["config", "dump", "--config", file.to_str().unwrap(), "--state", "/run/y"]);
+    assert!(dump.contains("\"/srv/x\"") && dump.contains("\"/run/y\"") && dump.contains("\"debug\""), "{dump}");
+    assert!(show(&["--version"]).starts_with("wharfd "));
+}
+
+#[test]
+fn nobody_else_gets_in() {
+    let daemon = Daemon::start();
+    let mode = |name: &str| std::fs::metadata(daemon.path(name)).unwrap().permissions().mode() & 0o777;
+    let modes = ["root", "state", "wharf.sock", "wharf.sock.ttrpc", "root/io.containerd.content.v1.content"].map(mode);
+    assert_eq!(modes, [0o700, 0o711, 0o600, 0o600, 0o700], "in {}", daemon.dir().display());
+}
