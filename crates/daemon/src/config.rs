@@ -4,6 +4,7 @@ mod duration;
 mod keys;
 mod read;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use duration::Duration;
@@ -28,6 +29,8 @@ pub struct Config {
     pub debug: Debug,
     /// Registries.
     pub registry: Registry,
+    /// Runtimes that are served by another's shim: by default what `ctr` and `dockerd` ask for is served by our own.
+    pub runtimes: BTreeMap<String, String>,
     /// What waits how long.
     pub timeouts: Timeouts,
     /// What containerd configures by plugin.
@@ -44,6 +47,7 @@ impl Default for Config {
             ttrpc: Ttrpc::default(),
             debug: Debug::default(),
             registry: Registry::default(),
+            runtimes: [("io.containerd.runc.v2".to_owned(), "io.containerd.wharf.v1".to_owned())].into(),
             timeouts: Timeouts::default(),
             plugins: Plugins::default(),
         }

@@ -1,8 +1,9 @@
 //! Which part gets which.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use wharf_diff::apply::LayerApplier;
 use wharf_events::Hub;
 use wharf_metadata::Database;
@@ -11,7 +12,7 @@ use wharf_supervisor::ShimManager;
 use wharf_types::Platform;
 
 use crate::collector::Collector;
-use crate::config::Config;
+use crate::config::{Config, Level};
 use crate::directories::Directories;
 use crate::registries::Configured;
 use crate::stores::{Opened, Views};
@@ -61,26 +62,20 @@ fn identity(directories: &Directories, snapshotters: Vec<String>) -> Result<Iden
         version: env!("CARGO_PKG_VERSION").to_owned(),
         // Whoever packages the daemon says what it was built from.
         revision: option_env!("WHARF_REVISION").unwrap_or_default().to_owned(),
-        platform: platform(),
+        platform: Platform::host(),
         snapshotters,
         root: directories.root.display().to_string(),
     })
 }
 
-/// This machine, in Go's words.
-fn platform() -> Platform {
-    let (architecture, variant) = match std::env::consts::ARCH {
-        "x86_64" => ("amd64", ""),
-        "x86" => ("386", ""),
-        "aarch64" => ("arm64", ""),
-        "arm" => ("arm", "v7"),
-        "loongarch64" => ("loong64", ""),
-        other => (other, ""),
-    };
-    Platform { architecture: architecture.into(), os: "linux".into(), variant: variant.into(), ..Platform::default() }
-}
-
+/// The supervisor. Shims run with the bundle as their working directory: the paths they are given are absolute.
 fn manager(config: &Config, directories: &Directories, hub: &Arc<Hub>) -> Result<Arc<ShimManager>> {
-    let _ = (config, directories, hub);
-    Ok(Arc::new(ShimManager::new()))
+    let program = std::env::current_exe().context("find this program")?;
+    let beside = program.parent().map(Path::to_owned).into_iter().collect();
+    let socket = |path: &Path| anyhow::Ok(std::path::absolute(path)?.display().to_string());
+    let (address, ttrpc) = (socket(&config.grpc.address)?, socket(&config.ttrpc_address())?);
+    let mut shims = wharf_supervisor::Config::new(&directories.state, &directories.root, address, ttrpc, beside);
+    shims.runtimes.clone_from(&config.runtimes);
+    shims.debug = matches!(config.debug.level, Level::Debug | Level::Trace);
+    Ok(Arc::new(ShimManager::new(shims, hub.clone())))
 }

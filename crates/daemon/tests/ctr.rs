@@ -53,7 +53,6 @@ fn content_is_written_read_labelled_and_deleted() {
     let wrong = ["content", "ingest", "--expected-size", "5", "--expected-digest", HELLO, "wrong"];
     assert!(daemon.refused_fed(&wrong, b"jello").contains("was expected"));
     assert!(daemon.refused(&["content", "get", HELLO]).contains("not found"));
-    assert!(daemon.refused(&["content", "get", "sha256:../x"]).contains("sha256"));
     let large = vec![7; 5 << 20];
     daemon.ctr_fed(&["content", "ingest", "--expected-size", "5242880", "large"], &large);
     assert!(daemon.ctr(&["content", "ls"]).contains("5.243MB"));

@@ -5,7 +5,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::Config;
 
-/// Keys of containerd's that are taken without a word: what they would switch is not here, or is always so.
+/// Keys of containerd's that are taken without a word: what they would switch is not here, or is always so. And tables
+/// whose keys are names that the user chooses.
 const QUIET: &[&str] = &[
     "cgroup",
     "debug.address",
@@ -24,6 +25,7 @@ const QUIET: &[&str] = &[
     "plugins",
     "proxy_plugins",
     "required_plugins",
+    "runtimes",
     "stream_processors",
     "temp",
     "timeouts",

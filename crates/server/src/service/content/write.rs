@@ -142,3 +142,7 @@ impl Open {
         Ok(self.writer.status().offset)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
