@@ -92,8 +92,8 @@ impl ContentView {
         })
     }
 
-    /// The store's reference for an ingest of this namespace, which has a record then.
-    fn begin(&self, ingest: &Ingest) -> Result<String> {
+    /// The record of an ingest of this namespace, which is there then.
+    fn begin(&self, ingest: &Ingest) -> Result<codec::Ingest> {
         let reference = &ingest.reference;
         if reference.is_empty() {
             return Err(Error::Invalid("an ingest needs a reference".to_owned()));
@@ -118,15 +118,15 @@ impl ContentView {
                 rows.put(row, &stored)?;
             }
             self.hold(rows, ObjectKind::Ingest, reference)?;
-            Ok(stored.backend)
+            Ok(stored)
         })
     }
 
-    /// The store's reference for an ingest that was begun.
-    fn begun(&self, reference: &str) -> Result<String> {
+    /// The record of an ingest that was begun.
+    fn begun(&self, reference: &str) -> Result<codec::Ingest> {
         let row = Row::new(RowKind::Ingest, &[self.ns.as_str(), reference]);
         let found: Option<codec::Ingest> = self.db.inner.read()?.find(row)?;
-        found.map(|found| found.backend).ok_or_else(|| Error::NoIngest(reference.to_owned()))
+        found.ok_or_else(|| Error::NoIngest(reference.to_owned()))
     }
 
     /// Removes what is known of an ingest, and that the lease holds it.
@@ -136,6 +136,19 @@ impl ContentView {
             leases::release(rows, lease, &self.object(ObjectKind::Ingest, reference))?;
         }
         Ok(())
+    }
+
+    /// True when the store has what is expected, and may not say so.
+    fn must_show(&self, ingest: &Ingest) -> Result<bool> {
+        let Some(expected) = &ingest.expected else { return Ok(false) };
+        if self.db.inner.options.sharing == Sharing::Shared {
+            return Ok(false);
+        }
+        match self.db.inner.content.info(expected) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn read(&self, digest: &Digest, stored: codec::Blob) -> Info {
@@ -202,26 +215,36 @@ impl ContentStore for ContentView {
     }
 
     fn writer(&self, ingest: &Ingest) -> Result<Box<dyn Writer>> {
-        if let Some(expected) = &ingest.expected
-            && self.take(expected)?
-        {
-            return Err(Error::AlreadyExists(expected.clone()));
+        let mut begun = false;
+        loop {
+            if let Some(expected) = &ingest.expected
+                && self.take(expected)?
+            {
+                if begun {
+                    self.db.inner.write(|rows| self.forget(rows, &ingest.reference))?;
+                }
+                return Err(Error::AlreadyExists(expected.clone()));
+            }
+            let stored = self.begin(ingest)?;
+            begun = true;
+            let mut behind = Ingest { reference: stored.backend.clone(), ..ingest.clone() };
+            if self.must_show(ingest)? {
+                // The store must not answer that it has the bytes. The commit compares them.
+                behind.expected = None;
+            }
+            match self.db.inner.content.writer(&behind) {
+                Ok(writer) => return Ok(Box::new(writer::ViewWriter::new(self.clone(), writer, ingest, &stored))),
+                // Somebody committed it since it was looked for.
+                Err(Error::AlreadyExists(_)) if behind.expected.is_some() => {}
+                Err(error) => return Err(refer(error, &ingest.reference)),
+            }
         }
-        let reference = self.begin(ingest)?;
-        let mut behind = Ingest { reference, ..ingest.clone() };
-        if self.db.inner.options.sharing == Sharing::Isolated {
-            // The store must not answer that it has the bytes: they are to be shown. The commit compares them.
-            behind.expected = None;
-        }
-        let opened = self.db.inner.content.writer(&behind);
-        let writer = opened.map_err(|error| refer(error, &ingest.reference))?;
-        Ok(Box::new(writer::ViewWriter::new(self.clone(), writer, ingest)))
     }
 
     fn status(&self, reference: &str) -> Result<Status> {
-        let status = self.db.inner.content.status(&self.begun(reference)?);
-        let status = status.map_err(|error| refer(error, reference))?;
-        Ok(Status { reference: reference.to_owned(), ..status })
+        let stored = self.begun(reference)?;
+        let status = self.db.inner.content.status(&stored.backend);
+        Ok(as_begun(status.map_err(|error| refer(error, reference))?, reference, &stored))
     }
 
     fn statuses(&self, filters: &Filters) -> Result<Vec<Status>> {
@@ -229,13 +252,16 @@ impl ContentStore for ContentView {
         let mut begun = Vec::new();
         rows.scan(RowKind::Ingest, &[self.ns.as_str()], &mut |row, bytes| {
             let [_, reference, ..] = row.1;
-            begun.push((reference.to_owned(), decode::<codec::Ingest>(rows.file(), row, bytes)?.backend));
+            begun.push((reference.to_owned(), decode::<codec::Ingest>(rows.file(), row, bytes)?));
             Ok(true)
         })?;
         let mut all = Vec::new();
-        for (reference, backend) in begun {
-            match self.db.inner.content.status(&backend) {
-                Ok(status) => all.extend(Some(Status { reference, ..status }).filter(|status| filters.matches(status))),
+        for (reference, stored) in begun {
+            match self.db.inner.content.status(&stored.backend) {
+                Ok(status) => {
+                    let status = as_begun(status, &reference, &stored);
+                    all.extend(Some(status).filter(|status| filters.matches(status)));
+                }
                 // One that was committed or given up since is no ingest, nor is one that was about to begin.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(refer(error, &reference)),
@@ -245,8 +271,14 @@ impl ContentStore for ContentView {
     }
 
     fn abort(&self, reference: &str) -> Result<()> {
-        let backend = self.begun(reference)?;
+        let backend = self.begun(reference)?.backend;
         self.db.inner.write(|rows| self.forget(rows, reference))?;
         self.db.inner.content.abort(&backend).map_err(|error| refer(error, reference))
     }
+}
+
+/// A status in the namespace's own words. The store may not have been told what is expected.
+fn as_begun(status: Status, reference: &str, stored: &codec::Ingest) -> Status {
+    let expected = status.expected.or_else(|| stored.expected.parse().ok());
+    Status { reference: reference.to_owned(), expected, ..status }
 }

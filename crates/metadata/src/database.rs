@@ -41,6 +41,9 @@ pub enum Sharing {
     Isolated,
 }
 
+/// Is called after each change.
+type Listener = Arc<dyn Fn(Change) + Send + Sync>;
+
 /// How a database is opened.
 #[derive(Clone)]
 pub struct Options {
@@ -69,7 +72,7 @@ pub(crate) struct Inner {
     pub(crate) content: Arc<dyn ContentStore>,
     pub(crate) snapshotters: BTreeMap<String, Arc<dyn Snapshotter>>,
     pub(crate) options: Options,
-    listeners: RwLock<Vec<Arc<dyn Fn(Change) + Send + Sync>>>,
+    listeners: RwLock<Vec<Listener>>,
     numbers: Mutex<Numbers>,
     /// What was touched since the collector began, while it runs.
     pub(crate) dirty: Dirty,

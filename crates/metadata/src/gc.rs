@@ -118,3 +118,32 @@ impl Database {
         Ok(())
     }
 }
+
+/// A collection that is held between marking and sweeping.
+#[cfg(test)]
+pub(crate) mod test {
+    use super::{Collected, Database, Marks, Object, sweep};
+
+    pub(crate) struct Halfway {
+        db: Database,
+        marks: Marks,
+        doomed: Vec<Object>,
+    }
+
+    impl Halfway {
+        pub(crate) fn marked(db: &Database) -> Self {
+            let rows = db.inner.begin_collection().expect("begin");
+            let mut marks = Marks::new(db.snapshotters());
+            marks.mark_roots(&rows, db.inner.now()).expect("mark");
+            let doomed = sweep::doomed(&rows, &marks).expect("list");
+            Self { db: db.clone(), marks, doomed }
+        }
+
+        pub(crate) fn sweep(mut self) -> Vec<Object> {
+            let mut collected = Collected::default();
+            self.db.inner.sweep(&mut self.marks, &self.doomed, &mut collected).expect("sweep");
+            self.db.inner.dirty.end();
+            collected.removed
+        }
+    }
+}

@@ -36,6 +36,11 @@ impl<K: Clone + Eq + Hash + Ord> Locks<K> {
         taken.extend(keys.iter().cloned());
         Held { locks: self, keys }
     }
+
+    /// Takes a key, or nothing while somebody holds it.
+    pub(crate) fn try_hold(&self, key: K) -> Option<Held<'_, K>> {
+        held(&self.keys).insert(key.clone()).then(|| Held { locks: self, keys: [key].into() })
+    }
 }
 
 impl<K: Eq + Hash> Drop for Held<'_, K> {

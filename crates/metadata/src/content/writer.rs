@@ -2,6 +2,7 @@
 
 use wharf_content::{Commit, Error, Info, Ingest, Reader, Result, Status, Writer};
 use wharf_types::Digest;
+use wharf_types::digest::Algorithm;
 
 use super::ContentView;
 use super::errors::refer;
@@ -19,9 +20,20 @@ pub(super) struct ViewWriter {
 }
 
 impl ViewWriter {
-    pub(super) fn new(view: ContentView, behind: Box<dyn Writer>, ingest: &Ingest) -> Self {
-        let expected = ingest.expected.clone().or_else(|| behind.status().expected);
+    pub(super) fn new(view: ContentView, behind: Box<dyn Writer>, ingest: &Ingest, stored: &codec::Ingest) -> Self {
+        let expected = ingest.expected.clone().or_else(|| stored.expected.parse().ok());
         Self { view, behind, reference: ingest.reference.clone(), expected }
+    }
+
+    fn read_again(&self, algorithm: Algorithm) -> Result<Digest> {
+        let reader = self.behind.reader()?;
+        let (mut hasher, mut offset, mut piece) = (algorithm.hasher(), 0, vec![0; 1 << 16]);
+        loop {
+            let read = reader.read_at(&mut piece, offset)?;
+            let Some(piece) = piece.get(..read).filter(|piece| !piece.is_empty()) else { return Ok(hasher.finish()) };
+            hasher.update(piece);
+            offset += read as u64;
+        }
     }
 
     fn refer<T>(&self, result: Result<T>) -> Result<T> {
@@ -65,7 +77,14 @@ impl Writer for ViewWriter {
     }
 
     fn digest(&self) -> Digest {
-        self.behind.digest()
+        let computed = self.behind.digest();
+        match &self.expected {
+            // The store was not told of the other algorithm; that happens rarely enough to read all again.
+            Some(expected) if expected.algorithm() != computed.algorithm() => {
+                self.read_again(expected.algorithm()).unwrap_or(computed)
+            }
+            _ => computed,
+        }
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>> {
@@ -79,8 +98,7 @@ impl Writer for ViewWriter {
 
     fn commit(&mut self, commit: &Commit) -> Result<Info> {
         let expected = commit.expected.clone().or_else(|| self.expected.clone());
-        let computed = self.behind.digest();
-        let digest = expected.clone().unwrap_or_else(|| computed.clone());
+        let digest = expected.clone().unwrap_or_else(|| self.behind.digest());
         let labels = checked("content", &digest.to_string(), commit.labels.clone())?;
         let size = self.behind.status().offset;
         // From here until its record is written the blob is relied upon.

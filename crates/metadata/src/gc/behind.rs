@@ -216,8 +216,9 @@ impl Inner {
             Ok(true)
         })?;
         for object in missing {
-            // One that was made after the listing is there, which only its claim makes sure.
-            let _claim = self.claims.hold([(name.to_owned(), object.namespace.clone(), object.name.clone())]);
+            // One that somebody works on now is none that a crash left; one that was made after the listing is there.
+            let claim = (name.to_owned(), object.namespace.clone(), object.name.clone());
+            let Some(_claim) = self.claims.try_hold(claim) else { continue };
             snapshots::drop_stale(self, behind, &object)
                 .map_err(|error| Error::store(format!("look for {object}"), error))?;
         }
