@@ -5,10 +5,7 @@
 #[path = "common/helpers.rs"]
 mod helpers;
 
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
-
-use helpers::Daemon;
+use helpers::{Daemon, Subscriber};
 
 #[test]
 fn version_plugins_and_health() {
@@ -119,30 +116,33 @@ fn containers_are_records_and_tasks_are_not_there() {
 #[test]
 fn events_are_told_once_they_are_true() {
     let daemon = Daemon::start();
-    let mut subscriber = daemon.ctr_command(&["events", "topic~=/namespaces/", "event.name==red"]);
-    let mut subscriber = subscriber.stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(subscriber.stdout.take().unwrap()).lines();
-    // The subscription stands at some moment: until the first event comes, something happens again and again.
-    let (seen, more) = std::sync::mpsc::channel();
-    let reader = std::thread::spawn(move || {
-        while let Some(Ok(line)) = lines.next() {
-            if seen.send(line).is_err() {
-                return;
-            }
-        }
-    });
-    let first = std::iter::repeat_with(|| {
+    let (events, first) = Subscriber::start(&daemon, "namespace==red", || {
         daemon.ctr(&["namespaces", "create", "red"]);
         daemon.ctr(&["namespaces", "rm", "red"]);
-        more.recv_timeout(std::time::Duration::from_millis(200)).ok()
     });
-    let first = first.take(50).flatten().next().expect("no event came");
-    assert!(
-        first.contains("red /namespaces/create {\"name\":\"red\"}") || first.contains("/namespaces/delete"),
-        "{first}"
-    );
-    subscriber.kill().unwrap();
-    subscriber.wait().unwrap();
-    reader.join().unwrap();
+    assert!(first.contains("red /namespaces/") && first.contains("{\"name\":\"red\"}"), "{first}");
+    // `ctr` does not know the event of new content, but that of content that went.
+    daemon.ctr_fed(&["-n", "red", "content", "ingest", "--expected-size", "5", "r"], b"hello");
+    daemon.ctr(&["-n", "red", "snapshots", "--snapshotter", "native", "prepare", "work"]);
+    assert!(events.next("/snapshot/prepare").contains("\"key\":\"work\""));
+    daemon.ctr(&["-n", "red", "snapshots", "--snapshotter", "native", "commit", "done", "work"]);
+    assert!(events.next("/snapshot/commit").contains("\"name\":\"done\""));
+    // The collector tells too.
+    daemon.ctr(&["-n", "red", "leases", "create", "--id", "l"]);
+    daemon.ctr(&["-n", "red", "leases", "rm", "--sync", "l"]);
+    let gone = [events.next("red /"), events.next("red /")].concat();
+    assert!(gone.contains("/content/delete") && gone.contains("/snapshot/remove"), "{gone}");
     assert!(daemon.refused(&["events", "topic~~x"]).contains("character"));
+}
+
+#[test]
+fn filters_see_into_events() {
+    let daemon = Daemon::start();
+    let (_events, first) = Subscriber::start(&daemon, "event.name==blue,topic==\"/namespaces/delete\"", || {
+        for name in ["red", "blue"] {
+            daemon.ctr(&["namespaces", "create", name]);
+            daemon.ctr(&["namespaces", "rm", name]);
+        }
+    });
+    assert!(first.contains("blue /namespaces/delete"), "{first}");
 }

@@ -8,7 +8,7 @@ mod helpers;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use helpers::{Daemon, flags, wharfd};
+use helpers::{Daemon, Subscriber, flags, wharfd};
 
 #[test]
 fn a_second_daemon_on_the_same_root_or_state_is_refused_and_told_who_is_there() {
@@ -35,15 +35,17 @@ fn sigterm_and_sigint_stop_it_cleanly_even_with_a_subscriber() {
     let mut dir = tempfile::tempdir().unwrap();
     for signal in ["-TERM", "-INT"] {
         let daemon = Daemon::start_in(dir);
-        let mut subscriber = daemon.ctr_command(&["events"]).stdout(Stdio::null()).spawn().unwrap();
-        daemon.ctr(&["namespaces", "ls"]);
+        let (subscriber, _) = Subscriber::start(&daemon, "namespace==red", || {
+            daemon.ctr(&["namespaces", "create", "red"]);
+            daemon.ctr(&["namespaces", "rm", "red"]);
+        });
         let socket = daemon.path("wharf.sock");
         let began = std::time::Instant::now();
         let (code, said, left) = daemon.end(signal);
         assert_eq!(code, Some(0), "{said}");
         assert!(began.elapsed().as_secs() < 4, "it waited for the subscriber: {said}");
         assert!(!socket.exists() && !socket.with_extension("sock.ttrpc").exists());
-        subscriber.wait().unwrap();
+        subscriber.ended();
         dir = left;
     }
 }

@@ -2,10 +2,11 @@
 
 #![allow(dead_code, reason = "each test uses what it needs")]
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -128,6 +129,53 @@ impl Daemon {
         // A program that gave up early reads no more; what it says of that counts.
         let _ = child.stdin.take().unwrap().write_all(input);
         child.wait_with_output().unwrap()
+    }
+}
+
+/// A running `ctr events`. Dropped, it is killed.
+pub(crate) struct Subscriber {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Subscriber {
+    /// Subscribes by one filter, and does `act` again and again until the first event comes: then the subscription stands.
+    pub(crate) fn start(daemon: &Daemon, filter: &str, mut act: impl FnMut()) -> (Self, String) {
+        let mut command = daemon.ctr_command(&["events", filter]);
+        let (told, lines) = std::sync::mpsc::channel();
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut events = Self { child, lines };
+        let output = BufReader::new(events.child.stdout.take().unwrap());
+        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| told.send(line)));
+        for _ in 0..50 {
+            act();
+            if let Ok(first) = events.lines.recv_timeout(Duration::from_millis(200)) {
+                return (events, first);
+            }
+        }
+        panic!("no event came");
+    }
+
+    /// The next event that contains `word`.
+    pub(crate) fn next(&self, word: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("no event with {word}"));
+            if line.contains(word) {
+                return line;
+            }
+        }
+    }
+
+    /// Waits until the daemon has ended the subscription.
+    pub(crate) fn ended(mut self) {
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -62,7 +62,7 @@ fn what_is_there_already_is_not_written_again() {
     let (_dir, store) = store();
     run(&store, &[request(WriteAction::Commit, 0, b"hello")]).unwrap();
     let expected = WriteContentRequest { expected: HELLO.into(), ..request(WriteAction::Stat, 0, b"") };
-    assert_eq!(run(&store, &[expected.clone()]).unwrap_err().code(), Code::AlreadyExists);
+    assert_eq!(run(&store, std::slice::from_ref(&expected)).unwrap_err().code(), Code::AlreadyExists);
     let late = [request(WriteAction::Write, 0, b"he"), expected];
     assert_eq!(run(&store, &late).unwrap_err().code(), Code::AlreadyExists);
     assert!(store.status("r").is_err(), "the ingest is gone");
