@@ -30,7 +30,8 @@ fn the_demo() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let said = poc(folder.path(), &[]).ok()?;
     assert!(said.contains("  | Hello from a container."), "{said}");
-    for stage in ["build", "demo", "registry", "daemon", "pull", "create", "start", "run", "delete", "clean up", "all"] {
+    for stage in ["build", "demo", "registry", "daemon", "pull", "create", "start", "run", "delete", "clean up", "all"]
+    {
         let line = said.lines().find(|line| line.starts_with(stage));
         assert!(line.is_some_and(|line| line.contains(" ms")), "no line for {stage}: {said}");
     }
@@ -40,9 +41,9 @@ fn the_demo() -> anyhow::Result<()> {
 
 #[test]
 fn any_registrys_image_and_any_command() -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let registry = DockerRegistry::start(folder.path())?;
-    registry.push(&images::busybox(folder.path())?, "busybox:latest")?;
+    let (folder, registry_folder) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let registry = DockerRegistry::start(registry_folder.path())?;
+    registry.push(&images::busybox(registry_folder.path())?, "busybox:latest")?;
     let reference = registry.reference("busybox:latest");
     let said = poc(folder.path(), &[&reference, "--", "sh", "-c", "echo from busybox; exit 7"]);
     assert_eq!(said.status, 7, "{said:?}");
@@ -52,8 +53,8 @@ fn any_registrys_image_and_any_command() -> anyhow::Result<()> {
 
 #[test]
 fn an_image_that_is_not_there_is_named_and_nothing_stays() -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let registry = DockerRegistry::start(folder.path())?;
+    let (folder, registry_folder) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let registry = DockerRegistry::start(registry_folder.path())?;
     let reference = registry.reference("nothing:here");
     let said = poc(folder.path(), &[&reference]).refused()?;
     assert!(said.contains(&reference), "{said}");

@@ -31,6 +31,8 @@ pub const TEST: &[Need] = &[
     need("umoci", "umoci"),
     need("busybox", "busybox-static"),
     need("ip", "iproute2"),
+    need("nsenter", "util-linux"),
+    need("pgrep", "procps"),
     need("setfattr", "attr"),
     need("strace", "strace"),
     need("mkfs.xfs", "xfsprogs"),
