@@ -1,5 +1,6 @@
 //! The collector beside writers.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use wharf_content::{Commit, ContentStore, Ingest};
@@ -9,7 +10,7 @@ use wharf_types::{Digest, Filters, Labels};
 use super::hooks::{Hook, Hooked};
 use super::{Env, ingest, map, namespace};
 use crate::gc::test::Halfway;
-use crate::{Collected, Database, Leases, Resource};
+use crate::{Leases, Resource};
 
 #[test]
 fn what_becomes_referenced_after_marking_is_spared() {
@@ -69,23 +70,17 @@ fn hooked() -> (Env, Arc<Mutex<Option<Hook>>>) {
     (env, cell)
 }
 
-/// A hook that collects at the steps named.
-fn collecting(db: &Database, steps: &'static [&'static str], seen: &Arc<Mutex<Vec<Collected>>>) -> Hook {
-    let (db, seen) = (db.clone(), seen.clone());
-    Arc::new(move |step| {
-        if steps.contains(&step) {
-            seen.lock().unwrap().push(db.collect().unwrap());
-        }
-    })
-}
-
-#[test]
-fn what_is_on_its_way_into_the_records_is_spared() {
+/// Writes a blob and snapshots under a lease, with a collection in the middle of one step of it.
+fn written_while_collecting_at(when: &'static str) {
     let ((env, cell), ns) = (hooked(), namespace("n"));
     Leases::create(&env.db, &ns, "l", &map(&[])).unwrap();
-    let seen: Arc<Mutex<Vec<Collected>>> = Arc::default();
-    let steps = &["after blob", "after writer", "after prepare", "after view", "after commit"];
-    *cell.lock().unwrap() = Some(collecting(&env.db, steps, &seen));
+    let (db, collections) = (env.db.clone(), Arc::new(AtomicUsize::new(0)));
+    let counted = collections.clone();
+    *cell.lock().unwrap() = Some(Arc::new(move |step| {
+        if step == when && counted.fetch_add(1, Ordering::Relaxed) == 0 {
+            db.collect().unwrap();
+        }
+    }));
     let digest = env.put("n", Some("l"), b"committed while it is collected", &[]);
     let native = env.native("n", Some("l"));
     native.prepare("key", Base::Empty, &Labels::new()).unwrap();
@@ -93,12 +88,21 @@ fn what_is_on_its_way_into_the_records_is_spared() {
     native.view("view", None, &Labels::new()).unwrap();
     native.commit(&[commit]).unwrap();
     *cell.lock().unwrap() = None;
-    assert_eq!(seen.lock().unwrap().len(), 5);
-    assert!(env.db.collect().unwrap().removed.is_empty());
-    assert!(env.has("n", &digest));
+    assert_eq!(collections.load(Ordering::Relaxed), 1, "{when}");
+    assert!(env.db.collect().unwrap().removed.is_empty(), "{when}");
+    assert_eq!(env.db.content(&ns, None).reader(&digest).unwrap().size(), 31, "{when}");
     native.mounts("view").unwrap();
     native.prepare("on it", Base::On("name"), &Labels::new()).unwrap();
-    assert_eq!(env.behind(), (1, 0, 3));
+    assert_eq!(env.behind(), (1, 0, 3), "{when}");
+}
+
+#[test]
+fn what_is_on_its_way_into_the_records_is_spared() {
+    for when in
+        ["after writer", "before blob", "after blob", "after prepare", "after view", "before commit", "after commit"]
+    {
+        written_while_collecting_at(when);
+    }
 }
 
 #[test]
@@ -140,12 +144,12 @@ fn many_writers_and_the_collector_at_once() {
             .collect();
         let done = &done;
         scope.spawn(move || {
-            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+            while !done.load(Ordering::Relaxed) {
                 env.db.collect().unwrap();
             }
         });
         let ended: Vec<_> = writers.into_iter().map(|writer| writer.join()).collect();
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        done.store(true, Ordering::Relaxed);
         assert!(ended.iter().all(Result::is_ok), "a writer lost something that it had leased");
     });
     env.db.collect().unwrap();
