@@ -3,6 +3,45 @@
 //! A [`TaskManager`] promises that a task outlives the daemon, that after [`ShimManager::restore`] every task that the state
 //! directory knows is either served again or reported as ended, that one bad shim delays no other, and that every call to
 //! a shim has a deadline. It never looks into images, snapshots or records: whoever calls it brings the mounts and the spec.
+//!
+//! Where things are: `runtime` finds a shim's program and `program` runs it, told and answered by `bootstrap`; `bundle` is the
+//! directory; `shim` is the connection, `watch` the process; `task` is one task, `manager` all of them; `create`, `delete`
+//! and `restore` are what happens to them.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use wharf_events::Hub;
+//! use wharf_supervisor::{Config, CreateTask, ShimManager, TaskManager as _};
+//!
+//! # async fn run(spec: Vec<u8>) -> Result<(), Box<dyn std::error::Error>> {
+//! let (socket, events) = ("/run/wharf/wharf.sock", "/run/wharf/wharf.sock.ttrpc");
+//! let config = Config::new("/run/wharf", "/var/lib/wharf", socket, events, vec!["/usr/local/bin".into()]);
+//! let tasks = ShimManager::new(config, Arc::new(Hub::default()));
+//! tasks.restore().await?;
+//! let create = CreateTask { spec, runtime: "io.containerd.wharf.v1".into(), ..Default::default() };
+//! let task = tasks.create(&"default".parse()?, &"web".parse()?, create).await?;
+//! task.start("").await?;
+//! let exit = task.wait("").await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod bootstrap;
+mod bundle;
+pub mod config;
+mod convert;
+mod create;
+mod delete;
+pub mod error;
+mod logs;
+mod manager;
+mod program;
+mod publish;
+mod restore;
+mod runtime;
+mod shim;
+mod task;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +49,10 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use wharf_types::{Any, Id, Mount, Namespace};
+
+pub use config::{Config, DEFAULT_RUNTIME, Timeouts};
+pub use error::{Error, Result};
+pub use manager::ShimManager;
 
 /// Tasks: containers that have been created from a bundle, and live in a shim each.
 #[async_trait]
