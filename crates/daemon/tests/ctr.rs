@@ -130,8 +130,9 @@ fn events_are_told_once_they_are_true() {
     // The collector tells too.
     daemon.ctr(&["-n", "red", "leases", "create", "--id", "l"]);
     daemon.ctr(&["-n", "red", "leases", "rm", "--sync", "l"]);
-    let gone = [events.next("red /"), events.next("red /")].concat();
-    assert!(gone.contains("/content/delete") && gone.contains("/snapshot/remove"), "{gone}");
+    assert!(events.next("/content/delete").contains("sha256:2cf24dba5fb0"));
+    daemon.ctr(&["-n", "red", "snapshots", "--snapshotter", "native", "rm", "done"]);
+    assert!(events.next("/snapshot/remove").contains("\"key\":\"done\""));
     assert!(daemon.refused(&["events", "topic~~x"]).contains("character"));
 }
 

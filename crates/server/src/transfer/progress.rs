@@ -1,30 +1,22 @@
 //! Progress as containerd's clients draw it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use wharf_api::containerd::types::transfer::Progress as Line;
 use wharf_transfer::Progress;
-use wharf_types::{Descriptor, Digest};
+use wharf_types::Descriptor;
 
 use crate::convert::{any, descriptor, pack, signed};
 use crate::service::streaming::Open;
 
-/// How often a client hears of the bytes of one blob.
-const EVERY: Duration = Duration::from_millis(100);
-
 /// Sends progress to a client, if it wants any. A client that does not read misses lines and holds nothing up.
 #[derive(Clone)]
-pub(crate) struct Reporter {
-    stream: Option<Arc<Open>>,
-    told: Arc<Mutex<HashMap<Digest, Instant>>>,
-}
+pub(crate) struct Reporter(Option<Arc<Open>>);
 
 impl Reporter {
     /// Reports to `stream`.
     pub(crate) fn new(stream: Option<Open>) -> Self {
-        Self { stream: stream.map(Arc::new), told: Arc::default() }
+        Self(stream.map(Arc::new))
     }
 
     /// A line about the whole transfer.
@@ -44,10 +36,6 @@ impl Reporter {
             Progress::Unpacking(target, bytes) => ("extracting", target, *bytes),
             Progress::Unpacked(target) => ("extracted", target, target.size),
         };
-        let often = matches!(progress, Progress::Fetched(..) | Progress::Unpacking(..));
-        if self.stream.is_none() || (often && !self.due(&target.digest)) {
-            return;
-        }
         self.send(Line {
             event: event.to_owned(),
             name: key(target),
@@ -58,19 +46,8 @@ impl Reporter {
         });
     }
 
-    /// True when the client has not heard of a blob's bytes for a while.
-    fn due(&self, digest: &Digest) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let silent = told.get(digest).is_none_or(|last| now.duration_since(*last) >= EVERY);
-        if silent {
-            told.insert(digest.clone(), now);
-        }
-        silent
-    }
-
     fn send(&self, line: Line) {
-        if let Some(stream) = &self.stream {
+        if let Some(stream) = &self.0 {
             // Full or gone: the transfer goes on without a spectator.
             let _ = stream.outgoing.try_send(Ok(any(pack("containerd.types.transfer.Progress", &line))));
         }
@@ -96,6 +73,8 @@ fn key(target: &Descriptor) -> String {
 
 #[cfg(test)]
 mod tests {
+    use wharf_types::Digest;
+
     use super::*;
 
     #[test]
