@@ -75,8 +75,8 @@ async fn serve(config: Config) -> Result<()> {
     let reports = tokio::spawn(reports);
     let (gc, database, collector) = (config.plugins.gc.clone(), wired.database, wired.collector);
     let collecting = tokio::spawn(async move { gc::run(gc, &database, collector).await });
-    let tasks = wired.tasks;
-    let restoring = tokio::spawn(async move { tasks.restore().await });
+    // It knows of every task from here on, and reaches their shims while clients are served.
+    wired.tasks.restore().await.context("find the tasks that run")?;
     let stopping = wired.services.stopping.clone();
     let routes = wharf_server::router(&wired.services, message_limit(&config));
     let served = wharf_server::serve(routes, clients.listen()?, async move { stopping.stopped().await });
@@ -89,7 +89,6 @@ async fn serve(config: Config) -> Result<()> {
     };
     notify::notify("STOPPING=1");
     collecting.abort();
-    restoring.abort();
     drop((wired.stop, clients));
     if let Some(signal) = ended? {
         tracing::info!(signal, "stopping; containers go on");

@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use futures::{Stream, stream};
 use tokio::net::{UnixListener, UnixStream};
+use tonic::body::Body;
+use tonic::codegen::http::{self, Response, Uri};
 use tonic::service::Routes;
 use tonic::transport::Server;
 use wharf_api::containerd::services as api;
 use wharf_api::grpc::health::v1::health_server::HealthServer;
 
 use crate::Services;
+use crate::call::NAMESPACE;
+use crate::refuse::unimplemented;
 use crate::service::streaming::Streams;
 use crate::service::{
     containers, content, diff, events, health, images, introspection, leases, mounts, namespaces, sandbox, snapshots,
@@ -29,6 +33,12 @@ macro_rules! limited {
     }};
 }
 
+/// How many bytes of one stream a client may send ahead: a message of a blob's bytes goes through without a stop.
+const STREAM_WINDOW: u32 = 1 << 20;
+
+/// The same for all streams of a connection.
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
 /// How long to wait when no connection can be taken, as when the process has no descriptors left.
 const BREATHE: Duration = Duration::from_millis(50);
 
@@ -37,7 +47,7 @@ const BREATHE: Duration = Duration::from_millis(50);
 pub fn router(services: &Services, limit: usize) -> Routes {
     let of = || services.clone();
     let streams = Streams::default();
-    Routes::default()
+    let known = Routes::default()
         .add_service(limited!(api::version::v1::version_server::VersionServer, version::Version(of()), limit))
         .add_service(limited!(
             api::namespaces::v1::namespaces_server::NamespacesServer,
@@ -70,7 +80,19 @@ pub fn router(services: &Services, limit: usize) -> Routes {
         .add_service(limited!(api::sandbox::v1::store_server::StoreServer, sandbox::Sandboxes, limit))
         .add_service(limited!(api::sandbox::v1::controller_server::ControllerServer, sandbox::Sandboxes, limit))
         .add_service(limited!(api::mounts::v1::mounts_server::MountsServer, mounts::Mounts, limit))
-        .add_service(HealthServer::new(health::Health(services.stopping.clone())))
+        .add_service(HealthServer::new(health::Health(services.stopping.clone())));
+    Routes::from(known.into_axum_router().fallback(unknown))
+}
+
+/// What is asked of a service that nobody here has heard of.
+async fn unknown(uri: Uri) -> Response<Body> {
+    unimplemented(format!("{}: there is no such service here", uri.path())).into_http()
+}
+
+/// What every line that is logged in a call carries.
+fn span(request: &http::Request<()>) -> tracing::Span {
+    let namespace = request.headers().get(NAMESPACE).and_then(|value| value.to_str().ok());
+    tracing::info_span!("call", method = request.uri().path(), namespace)
 }
 
 /// Serves until `stop` is ready; then takes no more connections or calls and returns once those under way are done. A
@@ -80,7 +102,11 @@ pub fn router(services: &Services, limit: usize) -> Routes {
 /// When connections cannot be taken any more.
 pub async fn serve(routes: Routes, listener: UnixListener, stop: impl Future<Output = ()> + Send) -> io::Result<()> {
     let connections = connections(listener);
-    let server = Server::builder().add_routes(routes);
+    let server = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .trace_fn(span)
+        .add_routes(routes);
     server.serve_with_incoming_shutdown(connections, stop).await.map_err(io::Error::other)
 }
 

@@ -42,7 +42,8 @@ impl api::tasks_server::Tasks for Tasks {
         let (call, services) = (Call::of(&request)?, self.0.clone());
         let request = request.into_inner();
         let container_id = request.container_id.clone();
-        let task = to_the_end(create::create(services, call, request)).await?;
+        // Given up, it is undone: the supervisor makes it whole first.
+        let task = create::create(services, call, request).await?;
         Ok(Response::new(api::CreateTaskResponse { container_id, pid: task.pid() }))
     }
 
@@ -55,10 +56,8 @@ impl api::tasks_server::Tasks for Tasks {
 
     async fn delete(&self, request: Request<api::DeleteTaskRequest>) -> Result<Response<api::DeleteResponse>, Status> {
         let (call, request) = (Call::of(&request)?, request.into_inner());
-        let tasks = self.0.tasks.clone();
-        let exit =
-            to_the_end(async move { tasks.delete(&call.namespace, &request.container_id).await.map_err(refuse) });
-        Ok(Response::new(deleted(String::new(), exit.await?)))
+        let exit = self.0.tasks.delete(&call.namespace, &request.container_id).await.map_err(refuse)?;
+        Ok(Response::new(deleted(String::new(), exit)))
     }
 
     async fn delete_process(
