@@ -4,8 +4,30 @@
 //! unpacked without being read back, and that an interrupted pull goes on from what is there. It makes no image record: it
 //! returns what the name stands for, and whoever called makes the record.
 
+//!
+//! One layer goes through two threads: one hashes and writes it as it came, the other inflates, hashes and extracts it. Both
+//! are fed by the same bytes through channels of a few pieces each, so that the slower one holds back the registry and nothing
+//! piles up. The layers of one image are extracted side by side where the snapshotter can stack them later, and become
+//! visible together. Where it cannot, the lowest missing one is extracted on its way and the others from the store, in
+//! their order.
+
+mod blob;
+mod document;
+pub mod error;
+mod extract;
+mod feed;
+mod labels;
+mod layers;
+mod progress;
+mod pull;
+mod stack;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests;
+
 use std::sync::Arc;
 
+pub use error::{Error, Result};
 use wharf_content::ContentStore;
 use wharf_diff::Applier;
 use wharf_fetch::Resolver;
@@ -46,6 +68,9 @@ pub struct Pulled {
     /// The chain ID of the unpacked image, where one was unpacked: the name of its committed snapshot.
     pub chain_id: Option<Digest>,
 }
+
+/// Takes progress. It is called from several threads and must not block.
+pub type Report = Arc<dyn Fn(Progress) + Send + Sync>;
 
 /// Something that happened in a pull.
 #[derive(Clone, Debug)]
