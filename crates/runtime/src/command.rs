@@ -37,7 +37,12 @@ impl Call<'_> {
     }
 
     pub(crate) fn garbled(&self, why: impl std::fmt::Display) -> Error {
-        Error::Garbled { binary: self.binary.into(), operation: self.operation, id: self.id.into(), why: why.to_string() }
+        Error::Garbled {
+            binary: self.binary.into(),
+            operation: self.operation,
+            id: self.id.into(),
+            why: why.to_string(),
+        }
     }
 
     /// Starts the program.
@@ -75,12 +80,19 @@ impl Call<'_> {
         let (stdout, stderr) = (stdout.map_err(|_| self.hung())?, stderr.map_err(|_| self.hung())?);
         match ended? {
             Ended::Code(0) => Ok(stdout),
-            ended => Err(self.refused(complaint(&stderr).unwrap_or_else(|| format!("ended with {ended:?}, saying nothing")))),
+            ended => {
+                Err(self.refused(complaint(&stderr).unwrap_or_else(|| format!("ended with {ended:?}, saying nothing"))))
+            }
         }
     }
 
     fn hung(&self) -> Error {
-        Error::Hung { binary: self.binary.into(), operation: self.operation, id: self.id.into(), deadline: self.deadline }
+        Error::Hung {
+            binary: self.binary.into(),
+            operation: self.operation,
+            id: self.id.into(),
+            deadline: self.deadline,
+        }
     }
 }
 

@@ -88,7 +88,8 @@ impl Runc {
     async fn leaving(&self, call: Call<'_>, mut command: Command, files: Files, io: Io, id: &str) -> Result<Started> {
         let console = match io {
             Io::Terminal => Some(
-                Console::listen(&files.dir, format!("{}.sock", files.stem)).map_err(Error::io("opening a console socket"))?,
+                Console::listen(&files.dir, format!("{}.sock", files.stem))
+                    .map_err(Error::io("opening a console socket"))?,
             ),
             Io::Null => None,
             Io::Fds { stdin, stdout, stderr } => {
@@ -202,7 +203,9 @@ impl Runtime for Runc {
         let process = files.dir.join(format!("{}.json", files.stem));
         files.temporary.push(process.clone());
         let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&process);
-        written.and_then(|mut f| f.write_all(&exec.process)).map_err(Error::io(format!("writing {}", process.display())))?;
+        written
+            .and_then(|mut f| f.write_all(&exec.process))
+            .map_err(Error::io(format!("writing {}", process.display())))?;
         let mut command = self.command("exec", Some(&files.log))?;
         command.arg("--detach").arg("--process").arg(&process);
         self.leaving(self.call("exec", id), command, files, exec.io, id).await
@@ -238,7 +241,9 @@ impl Runtime for Runc {
 
     async fn features(&self) -> Result<Vec<u8>> {
         match self.simple("features", "", &[]).await {
-            Err(Error::Refused { .. }) => Err(Error::Unimplemented { what: format!("\"features\" of {}", self.binary) }),
+            Err(Error::Refused { .. }) => {
+                Err(Error::Unimplemented { what: format!("\"features\" of {}", self.binary) })
+            }
             answer => answer,
         }
     }

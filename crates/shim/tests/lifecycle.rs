@@ -1,0 +1,118 @@
+//! The real program with the real runc: starting, dying, and telling.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+
+mod support;
+
+use std::fs;
+use std::process::Command;
+
+use prost::Message as _;
+use support::{LIMIT, Stage, with_stdin};
+use wharf_api::containerd::runtime::bootstrap::v1::{BootstrapParams, BootstrapResult};
+use wharf_api::containerd::task::v3 as api;
+use wharf_ttrpc::Client;
+
+#[tokio::test]
+async fn every_form_of_start_gets_its_answer_and_a_group_shares_a_shim() {
+    let stage = Stage::new();
+    stage.make("boot", &["true"], false);
+    let shim = stage.shim("boot").await;
+    let wanted = format!("unix://{}", shim.socket.display());
+    let params = BootstrapParams {
+        instance_id: "boot".into(),
+        namespace: "test".into(),
+        containerd_grpc_address: stage.address(),
+        ..BootstrapParams::default()
+    };
+    let out = with_stdin(stage.command("boot", "start"), &params.encode_to_vec());
+    let result = BootstrapResult::decode(out.stdout.as_slice()).unwrap();
+    assert_eq!((result.version, result.address.as_str(), result.protocol.as_str()), (3, wanted.as_str(), "ttrpc"));
+    let mut old = stage.command("boot", "start");
+    old.env_remove("MAX_SHIM_VERSION");
+    assert_eq!(String::from_utf8(old.output().unwrap().stdout).unwrap(), wanted);
+    let any = prost_types::Any { type_url: "containerd.runc.v1.Options".into(), value: Vec::new() };
+    let out = with_stdin(stage.command("boot", "start"), &any.encode_to_vec());
+    assert!(String::from_utf8(out.stdout).unwrap().contains("\"version\":2"));
+    let pod = stage.make("member", &["true"], false).join("config.json");
+    let spec = fs::read_to_string(&pod).unwrap().replacen(
+        '{',
+        r#"{"annotations":{"io.kubernetes.cri.sandbox-id":"boot"},"#,
+        1,
+    );
+    fs::write(&pod, spec).unwrap();
+    assert_eq!(stage.shim("member").await.socket, shim.socket);
+    shim.shutdown().await;
+}
+
+#[tokio::test]
+async fn events_wait_for_the_daemon_and_come_in_order() {
+    let stage = Stage::new();
+    stage.make("late", &["sleep", "100"], false);
+    let shim = stage.shim("late").await;
+    shim.create_quiet().await;
+    shim.start("").await.unwrap();
+    shim.exec("x", &["true"], [std::path::Path::new(""); 3]).await;
+    shim.start("x").await.unwrap();
+    shim.wait("x").await;
+    shim.kill("", 9).await.unwrap();
+    assert_eq!(shim.wait("").await, 137);
+    shim.delete("").await.unwrap();
+    let _ = shim.call::<_, ()>("Shutdown", &api::ShutdownRequest::default()).await;
+    let pid = shim_of(&shim.socket);
+    let mut events = stage.listen();
+    let mut topics = Vec::new();
+    while topics.last().map(String::as_str) != Some("/tasks/delete") {
+        let event = tokio::time::timeout(LIMIT, events.recv()).await.unwrap().unwrap();
+        assert_eq!(event.namespace, "test");
+        topics.push(event.topic);
+    }
+    let wanted = ["create", "start", "exec-added", "exec-started", "exit", "exit", "delete"];
+    assert_eq!(topics, wanted.map(|t| format!("/tasks/{t}")));
+    assert!(pid.is_none(), "the socket is closed by the shutdown");
+}
+
+fn shim_of(socket: &std::path::Path) -> Option<()> {
+    std::os::unix::net::UnixStream::connect(socket).ok().map(drop)
+}
+
+#[tokio::test]
+async fn after_kill_9_of_the_shim_delete_cleans_up_and_delivers() {
+    let stage = Stage::new();
+    stage.make("dead", &["sleep", "100"], false);
+    let shim = stage.shim("dead").await;
+    let pid = shim.create_quiet().await;
+    shim.start("").await.unwrap();
+    let status = Command::new("/bin/kill").args(["-9", &shim.pid().await.to_string()]).status().unwrap();
+    assert!(status.success());
+    shim.client.closed().await;
+    let mut events = stage.listen();
+    let id = "dead";
+    let mut command = stage.command(id, "delete");
+    let out = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let exit = api::DeleteResponse::decode(out.stdout.as_slice()).unwrap();
+    assert_eq!((exit.pid, exit.exit_status), (pid, 137));
+    assert_eq!(events.recv().await.unwrap().topic, "/tasks/create");
+    assert_eq!(events.recv().await.unwrap().topic, "/tasks/start");
+    assert!(!shim.socket.exists() && !std::path::Path::new(&format!("/proc/{pid}")).exists());
+    assert!(stage.delete(id).status.success(), "deleting twice is no error");
+}
+
+#[tokio::test]
+async fn the_ledger_outlives_the_shim() {
+    let stage = Stage::new();
+    let _events = stage.listen();
+    stage.make("told", &["sh", "-c", "exit 5"], false);
+    let shim = stage.shim("told").await;
+    shim.create_quiet().await;
+    shim.start("").await.unwrap();
+    assert_eq!(shim.wait("").await, 5);
+    let status = Command::new("/bin/kill").args(["-9", &shim.pid().await.to_string()]).status().unwrap();
+    assert!(status.success());
+    shim.client.closed().await;
+    let mut command = stage.command("told", "delete");
+    let out = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert_eq!(api::DeleteResponse::decode(out.stdout.as_slice()).unwrap().exit_status, 5);
+    assert!(Client::connect(&shim.socket).await.is_err());
+}
