@@ -26,6 +26,9 @@ use crate::{Database, Object, ObjectKind, Sharing, codec, leases};
 /// How long an ingest that no lease holds is kept (containerd: `core/metadata/content.go`).
 const INGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
 
+/// How much of its life an ingest has lost before going on with it is written down.
+const RENEWAL: Duration = Duration::from_secs(3600);
+
 /// The store as one namespace sees it.
 #[derive(Clone)]
 pub(crate) struct ContentView {
@@ -108,9 +111,13 @@ impl ContentView {
                 ..codec::Ingest::default()
             });
             stored.expected = expected.unwrap_or(stored.expected);
-            // An ingest that somebody goes on with lives on; one that is leased lives with its lease.
-            let expires = rows.now.checked_add(INGEST_LIFE).map(Into::into);
-            stored.expires = if self.lease.is_some() { None } else { stored.expires.or(expires) };
+            // One that somebody goes on with lives on, written down once an hour; one that is leased lives with its lease.
+            let left = stored.expires.and_then(|end| codec::time(Some(end)).duration_since(rows.now).ok());
+            if self.lease.is_some() {
+                stored.expires = None;
+            } else if left.is_none_or(|left| left + RENEWAL < INGEST_LIFE) {
+                stored.expires = rows.now.checked_add(INGEST_LIFE).map(Into::into);
+            }
             if found.as_ref() == Some(&stored) {
                 rows.touch(self.object(ObjectKind::Ingest, reference));
             } else {

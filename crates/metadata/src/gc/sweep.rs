@@ -1,6 +1,6 @@
 //! Sweeping records: what is not marked goes, referrers first.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use super::Collected;
 use super::marks::Marks;
@@ -18,7 +18,8 @@ const BATCH: usize = 256;
 
 /// What is not marked, referrers before what they refer to: whatever a sweep that is cut short leaves is whole.
 pub(super) fn doomed(rows: &impl Rows, marks: &Marks) -> Result<Vec<Object>> {
-    let mut all = HashSet::new();
+    // In the order of keys, so that a batch changes few pages of the database.
+    let mut all = BTreeSet::new();
     for kind in KINDS {
         rows.scan(kind, &[], &mut |row, _| {
             all.extend(row.object().filter(|object| !marks.has(object)));
@@ -26,7 +27,7 @@ pub(super) fn doomed(rows: &impl Rows, marks: &Marks) -> Result<Vec<Object>> {
         })?;
     }
     let mut order = Vec::with_capacity(all.len());
-    let mut seen: HashMap<Object, ()> = HashMap::with_capacity(all.len());
+    let mut seen = HashSet::with_capacity(all.len());
     for object in &all {
         visit(rows, marks, object, &all, &mut seen, &mut order)?;
     }
@@ -39,8 +40,8 @@ fn visit(
     rows: &impl Rows,
     marks: &Marks,
     object: &Object,
-    all: &HashSet<Object>,
-    seen: &mut HashMap<Object, ()>,
+    all: &BTreeSet<Object>,
+    seen: &mut HashSet<Object>,
     order: &mut Vec<Object>,
 ) -> Result<()> {
     // A chain of references may be longer than a thread's stack: each entry is visited once to open it, once to close it.
@@ -50,12 +51,12 @@ fn visit(
             order.push(object);
             continue;
         }
-        if seen.insert(object.clone(), ()).is_some() {
+        if !seen.insert(object.clone()) {
             continue;
         }
         stack.push((object.clone(), true));
         references::of(rows, marks.snapshotters(), &Mark { object, flat: false }, &mut |next| {
-            if all.contains(&next.object) && !seen.contains_key(&next.object) {
+            if all.contains(&next.object) && !seen.contains(&next.object) {
                 stack.push((next.object, false));
             }
         })?;

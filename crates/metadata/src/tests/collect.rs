@@ -144,7 +144,11 @@ fn an_ingest_lives_a_day_or_as_long_as_its_lease() {
     }
     assert_eq!(env.collected(), [expected.to_string()]);
     assert_eq!(env.behind().1, 2);
-    env.advance(Duration::from_secs(25 * 3600));
+    env.advance(Duration::from_secs(20 * 3600));
+    drop(env.db.content(&ns, None).writer(&ingest("free")).unwrap());
+    env.advance(Duration::from_secs(20 * 3600));
+    assert!(env.collected().is_empty());
+    env.advance(Duration::from_secs(5 * 3600));
     assert_eq!(env.collected(), ["free"]);
     assert_eq!(env.behind().1, 1);
     Leases::delete(&env.db, &ns, "l").unwrap();

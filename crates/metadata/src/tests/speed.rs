@@ -2,9 +2,10 @@
 
 use wharf_content::Commit;
 use wharf_snapshot::Base;
-use wharf_types::Labels;
+use wharf_types::{Digest, Labels};
 
 use super::{Env, container, ingest, map, namespace};
+use crate::rows::{Row, RowKind};
 use crate::{Containers, Leases};
 
 /// Prints the time of a durable commit: `cargo test --release -p wharf-metadata -- --ignored --nocapture commit_costs`.
@@ -59,4 +60,50 @@ fn each_call_waits_for_the_disk_once() {
     let mut writer = store.writer(&ingest("r")).unwrap();
     assert_eq!(cost(&mut || drop(writer.commit(&Commit::default()).unwrap())), 1);
     assert_eq!(cost(&mut || drop(store.walk(&wharf_types::Filters::all(), &mut |_| Ok(())))), 0);
+}
+
+/// Prints how long a collection of many objects takes and what writers feel of it.
+#[test]
+#[ignore = "a measurement"]
+#[allow(clippy::print_stderr)]
+fn a_collection_costs() {
+    let env = Env::new();
+    let ns = namespace("n");
+    let kept = 100_000;
+    let fill = env.db.inner.write(|rows| {
+        rows.ensure_namespace(&ns)?;
+        for number in 0..kept * 2 {
+            let digest = Digest::of(format!("{number}").as_bytes()).to_string();
+            rows.put(Row::new(RowKind::Blob, &["n", &digest]), &crate::codec::Blob { size: 1, ..Default::default() })?;
+            if number % 2 == 0 {
+                let target = super::image("x", &digest.parse().unwrap(), &[]);
+                rows.put(Row::new(RowKind::Image, &["n", &format!("i{number}")]), &crate::codec::Image::from(target))?;
+            }
+        }
+        Ok::<_, crate::Error>(())
+    });
+    fill.unwrap();
+    let create = |prefix: &str, number: usize| {
+        let began = std::time::Instant::now();
+        Containers::create(&env.db, &ns, container(&format!("{prefix}{number}"))).unwrap();
+        began.elapsed()
+    };
+    let mut quiet: Vec<_> = (0..500).map(|number| create("q", number)).collect();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let mut busy = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let collected = env.db.collect().unwrap();
+            eprintln!("{} kept, {} removed, {:?}", collected.kept, collected.removed.len(), collected.took);
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        while !done.load(std::sync::atomic::Ordering::Relaxed) {
+            busy.push(create("b", busy.len()));
+        }
+    });
+    for (name, times) in [("quiet", &mut quiet), ("collecting", &mut busy)] {
+        times.sort();
+        let (p50, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
+        eprintln!("create, {name}: p50 {p50:?} p99 {p99:?} longest {:?} of {}", times[times.len() - 1], times.len());
+    }
 }
