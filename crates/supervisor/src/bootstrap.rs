@@ -83,19 +83,25 @@ impl Endpoint {
     /// `Unimplemented` with what was answered, for rubbish and for what is not spoken here.
     pub(crate) fn parse(program: &Path, answer: &[u8]) -> Result<Self> {
         let unspoken = |reason: String| Error::Unspoken { program: program.display().to_string(), reason };
-        let endpoint = Self::protobuf(answer).or_else(|| serde_json::from_slice(answer).ok()).or_else(|| Self::bare(answer));
+        let endpoint =
+            Self::protobuf(answer).or_else(|| serde_json::from_slice(answer).ok()).or_else(|| Self::bare(answer));
         let Some(endpoint) = endpoint else {
             return Err(unspoken(format!("it answered {}, which is no address", excerpt(answer))));
         };
         if !(2..=NEWEST).contains(&endpoint.version) {
             let version = endpoint.version;
-            return Err(unspoken(format!("it speaks version {version} of the task API; versions 2 and 3 are known here")));
+            return Err(unspoken(format!(
+                "it speaks version {version} of the task API; versions 2 and 3 are known here"
+            )));
         }
         if !endpoint.protocol.eq_ignore_ascii_case("ttrpc") {
             return Err(unspoken(format!("it speaks {:?}; only ttrpc is spoken here", endpoint.protocol)));
         }
         if endpoint.socket().is_none() {
-            return Err(unspoken(format!("it serves at {:?}; only unix sockets by path are known here", endpoint.address)));
+            return Err(unspoken(format!(
+                "it serves at {:?}; only unix sockets by path are known here",
+                endpoint.address
+            )));
         }
         Ok(endpoint)
     }
@@ -175,7 +181,12 @@ mod tests {
 
     #[test]
     fn a_shim_can_ask_for_the_new_form() {
-        let error = |words: &str| Error::Program { program: String::new(), action: "start", reason: String::new(), words: words.into() };
+        let error = |words: &str| Error::Program {
+            program: String::new(),
+            action: "start",
+            reason: String::new(),
+            words: words.into(),
+        };
         let asks = error("shim was started through the deprecated API but was built against the new API");
         assert!(Form::Options.wants_params(&asks) && !Form::Params.wants_params(&asks));
         assert!(!Form::Options.wants_params(&error("runc: not found")));

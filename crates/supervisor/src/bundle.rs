@@ -50,7 +50,8 @@ impl Bundle {
         let draft = self.aside("new");
         self.sweep(&draft)?;
         let made = self.draft(&draft, spec, program).and_then(|()| {
-            rustix::fs::renameat_with(CWD, &draft, CWD, &self.path, RenameFlags::NOREPLACE).map_err(|error| match error {
+            rustix::fs::renameat_with(CWD, &draft, CWD, &self.path, RenameFlags::NOREPLACE).map_err(|error| match error
+            {
                 rustix::io::Errno::EXIST => Error::AlreadyExists(self.id.to_string()),
                 error => Error::io("make the bundle", &self.path, error),
             })
@@ -62,7 +63,10 @@ impl Bundle {
     }
 
     fn draft(&self, draft: &Path, spec: &[u8], program: &Path) -> Result<()> {
-        let failed = |path: &Path| { let path = path.to_owned(); move |error: io::Error| Error::io("make", path, error) };
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |error: io::Error| Error::io("make", path, error)
+        };
         for dir in [self.path.parent(), self.work.parent()].into_iter().flatten() {
             DirBuilder::new().recursive(true).mode(0o711).create(dir).map_err(failed(dir))?;
         }

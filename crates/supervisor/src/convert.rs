@@ -23,7 +23,6 @@ pub(crate) fn mount_out(mount: &Mount) -> wire::Mount {
         source: mount.source.clone(),
         target: mount.target.clone(),
         options: mount.options.clone(),
-        ..Default::default()
     }
 }
 
@@ -59,11 +58,7 @@ pub(crate) fn state_in(response: api::StateResponse) -> State {
         status: response.exit_status,
         at: time_in(response.exited_at),
     });
-    let io = Stdio {
-        stdin: response.stdin,
-        stdout: response.stdout,
-        stderr: response.stderr,
-        terminal: response.terminal,
-    };
+    let io =
+        Stdio { stdin: response.stdin, stdout: response.stdout, stderr: response.stderr, terminal: response.terminal };
     State { pid: response.pid, status, io, exit }
 }

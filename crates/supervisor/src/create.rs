@@ -167,7 +167,9 @@ impl Inner {
     pub(crate) async fn clean(&self, program: &Program) -> Option<api::DeleteResponse> {
         let _permit = self.cleaners.acquire().await;
         let cleaned = program.delete(&self.config).await;
-        cleaned.inspect_err(|error| tracing::warn!(id = %program.id, %error, "a shim could not be cleaned up after")).ok()
+        cleaned
+            .inspect_err(|error| tracing::warn!(id = %program.id, %error, "a shim could not be cleaned up after"))
+            .ok()
     }
 
     /// Removes a bundle; what cannot be removed is logged, and tried again when its name is wanted.

@@ -101,10 +101,14 @@ impl Inner {
                 shims.remove(shim.socket());
             }
         }
-        let tasks: Vec<_> = self.slots().values().filter_map(|slot| match slot {
-            Slot::Task(task) if Arc::ptr_eq(&task.shim, shim) => Some(Arc::clone(task)),
-            _ => None,
-        }).collect();
+        let tasks: Vec<_> = self
+            .slots()
+            .values()
+            .filter_map(|slot| match slot {
+                Slot::Task(task) if Arc::ptr_eq(&task.shim, shim) => Some(Arc::clone(task)),
+                _ => None,
+            })
+            .collect();
         futures::future::join_all(tasks.iter().map(|task| self.bury_task(task))).await;
     }
 
@@ -116,7 +120,10 @@ impl Inner {
         let exit = match self.clean(&task.program).await {
             Some(response) => {
                 let at = response.exited_at.and_then(|at| SystemTime::try_from(at).ok());
-                Exit { at: at.filter(|at| *at > SystemTime::UNIX_EPOCH).unwrap_or_else(SystemTime::now), ..exit_in(response) }
+                Exit {
+                    at: at.filter(|at| *at > SystemTime::UNIX_EPOCH).unwrap_or_else(SystemTime::now),
+                    ..exit_in(response)
+                }
             }
             None => unknown_exit(),
         };

@@ -14,14 +14,10 @@ use crate::convert::time_out;
 /// Tells that a task has ended and is gone, in this order. Whoever listens may have heard it before.
 pub(crate) fn ended(exchange: &dyn Exchange, bundle: &Bundle, exit: Exit) {
     let (id, at) = (bundle.id.to_string(), Some(time_out(exit.at)));
-    let ended = TaskExit {
-        container_id: id.clone(),
-        id: id.clone(),
-        pid: exit.pid,
-        exit_status: exit.status,
-        exited_at: at,
-    };
-    let deleted = TaskDelete { container_id: id, pid: exit.pid, exit_status: exit.status, exited_at: at, id: String::new() };
+    let ended =
+        TaskExit { container_id: id.clone(), id: id.clone(), pid: exit.pid, exit_status: exit.status, exited_at: at };
+    let deleted =
+        TaskDelete { container_id: id, pid: exit.pid, exit_status: exit.status, exited_at: at, id: String::new() };
     publish(exchange, bundle, "/tasks/exit", "containerd.events.TaskExit", &ended);
     publish(exchange, bundle, "/tasks/delete", "containerd.events.TaskDelete", &deleted);
 }

@@ -36,7 +36,8 @@ fn absolute(runtime: &str, path: &Path) -> Result<PathBuf> {
 
 /// The last two words of the name make the program's (containerd: `pkg/shim.BinaryName`).
 fn program_of(runtime: &str) -> Option<String> {
-    let plain = |word: &&str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let plain =
+        |word: &&str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     let words: Vec<_> = runtime.split('.').collect();
     match words.as_slice() {
         [_, .., name, version] if words.iter().all(plain) => Some(format!("containerd-shim-{name}-{version}")),

@@ -72,7 +72,12 @@ impl Shim {
     /// A shim with one user. `recorded` is its process, as an earlier daemon knew it.
     ///
     /// It is reached once [`Shim::keep`] runs.
-    pub(crate) fn new(endpoint: &Endpoint, bundle: &Bundle, recorded: Option<Process>, timeouts: Timeouts) -> Arc<Self> {
+    pub(crate) fn new(
+        endpoint: &Endpoint,
+        bundle: &Bundle,
+        recorded: Option<Process>,
+        timeouts: Timeouts,
+    ) -> Arc<Self> {
         let process = OnceLock::new();
         if let Some(watch) = recorded.and_then(|p| Watch::new(p.pid).filter(|watch| watch.process == p)) {
             let _ = process.set(watch);

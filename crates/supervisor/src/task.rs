@@ -95,11 +95,19 @@ impl ShimTask {
         self.shim.call(&self.bundle.id, method, request, limit).await
     }
 
-    async fn quick<Req: prost::Message, Resp: prost::Message + Default>(&self, method: &str, request: &Req) -> Result<Resp> {
+    async fn quick<Req: prost::Message, Resp: prost::Message + Default>(
+        &self,
+        method: &str,
+        request: &Req,
+    ) -> Result<Resp> {
         self.call(method, request, self.timeouts.quick).await
     }
 
-    async fn slow<Req: prost::Message, Resp: prost::Message + Default>(&self, method: &str, request: &Req) -> Result<Resp> {
+    async fn slow<Req: prost::Message, Resp: prost::Message + Default>(
+        &self,
+        method: &str,
+        request: &Req,
+    ) -> Result<Resp> {
         self.call(method, request, self.timeouts.slow).await
     }
 
@@ -259,7 +267,10 @@ impl Task for ShimTask {
     async fn metrics(&self) -> Result<Any> {
         let answer: api::StatsResponse = self.quick("Stats", &api::StatsRequest { id: self.name() }).await?;
         answer.stats.map(any_in).ok_or_else(|| {
-            Error::Shim(wharf_ttrpc::Status::new(Code::Internal, format!("task {}: its shim sent no metrics", self.name())))
+            Error::Shim(wharf_ttrpc::Status::new(
+                Code::Internal,
+                format!("task {}: its shim sent no metrics", self.name()),
+            ))
         })
     }
 }

@@ -44,7 +44,7 @@ impl Watch {
         if pid <= 1 || pid == std::process::id() {
             return None;
         }
-        let fd = AsyncFd::with_interest(wharf_sys::process::pidfd(pid).ok()?, tokio::io::Interest::READABLE).ok()?;
+        let fd = registered(wharf_sys::process::pidfd(pid).ok()?)?;
         Some(Self { process: Process::of(pid)?, fd })
     }
 
@@ -58,6 +58,11 @@ impl Watch {
     pub(crate) fn kill(&self) {
         let _ = wharf_sys::process::signal(self.fd.get_ref().as_fd(), 9);
     }
+}
+
+#[allow(deprecated, reason = "the successor is unsafe for types whose descriptor may change; an OwnedFd's cannot")]
+fn registered(fd: OwnedFd) -> Option<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(fd, tokio::io::Interest::READABLE).ok()
 }
 
 #[cfg(test)]
