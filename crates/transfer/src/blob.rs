@@ -44,20 +44,21 @@ impl Pull {
     pub(crate) async fn store(&self, target: &Descriptor, labels: &Labels) -> Result<()> {
         let opened = self.open(target).await?;
         let _turn = turn().await;
-        self.fill(opened, target, labels, None).await
+        self.fill(opened, target, labels, None).await.map(drop)
     }
 
     /// Has a blob that was opened in the store. All of its bytes, also those that are there already, go to `tap` too, as
-    /// long as somebody listens there. The caller holds a [`turn`].
+    /// long as somebody listens there. The caller holds a [`turn`]. False when those bytes were not what is stored now: then
+    /// what listened saw damage that is mended.
     pub(crate) async fn fill(
         &self,
         opened: Opened,
         target: &Descriptor,
         labels: &Labels,
         mut tap: Option<mpsc::Sender<Piece>>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let writer = match opened {
-            Opened::There => return self.found(target, labels, &tap).await,
+            Opened::There => return self.found(target, labels, &tap).await.map(|()| true),
             Opened::Ingest(writer) => writer,
         };
         let resumed = writer.status().offset > 0;
@@ -66,11 +67,12 @@ impl Pull {
             Err(error) if resumed && is_mismatch(&error) => {
                 drop(tap);
                 match self.open(target).await? {
-                    Opened::There => self.found(target, labels, &None).await,
-                    Opened::Ingest(writer) => self.copy(target, labels, &mut None, writer).await,
+                    Opened::There => self.found(target, labels, &None).await?,
+                    Opened::Ingest(writer) => self.copy(target, labels, &mut None, writer).await?,
                 }
+                Ok(false)
             }
-            result => result,
+            result => result.map(|()| true),
         }
     }
 

@@ -73,7 +73,7 @@ impl Pull {
         let opened = self.open(layer).await?;
         let _turn = turn().await;
         let Some((plan, base)) = plan.and_then(|plan| plan.base(place).map(|base| (plan.clone(), base))) else {
-            return self.fill(opened, layer, &self.labels, None).await.map(|()| None);
+            return self.fill(opened, layer, &self.labels, None).await.map(|_| None);
         };
         let (tap, pieces) = mpsc::channel(DEPTH);
         let meter = Meter::new(&self.report, layer, Progress::Unpacking, 0);
@@ -87,7 +87,9 @@ impl Pull {
             source: source.into(),
         })?;
         // A blob that is not what it should be explains why it could not be extracted.
-        stored?;
+        if !stored? {
+            return Ok(None);
+        }
         let state = extracted?;
         if let State::Extracted(_) = &state {
             (self.report)(Progress::Unpacked(layer.clone()));

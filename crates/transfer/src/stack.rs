@@ -109,6 +109,12 @@ impl<'a> Stack<'a> {
 
     /// Commits what is extracted. What another pull committed meanwhile is as good as ours.
     fn commit(&mut self) -> Result<()> {
+        // Noted first, so that a chain that is there has notes whenever this is killed.
+        for (place, _) in &self.pending {
+            if let Some(diff_id) = self.plan.diff_ids.get(*place) {
+                self.pull.note(self.layer(*place)?, diff_id)?;
+            }
+        }
         for attempt in 1.. {
             let batch: Vec<Commit> =
                 self.pending.iter().filter_map(|(place, extracted)| self.step(*place, extracted)).collect();
@@ -121,11 +127,8 @@ impl<'a> Stack<'a> {
                 Err(error) => return Err(error.into()),
             }
         }
-        for (place, extracted) in std::mem::take(&mut self.pending) {
+        for (_, extracted) in std::mem::take(&mut self.pending) {
             extracted.active.committed();
-            if let Some(diff_id) = self.plan.diff_ids.get(place) {
-                self.pull.note(self.layer(place)?, diff_id)?;
-            }
         }
         Ok(())
     }
