@@ -18,6 +18,9 @@ use wharf_sys::process::readable_bytes;
 /// The most bytes moved at once: what a pipe holds unless told otherwise (pipe(7)).
 const CHUNK: usize = 64 << 10;
 
+/// What says that a read would not block.
+const INPUT: PollFlags = PollFlags::IN.union(PollFlags::HUP).union(PollFlags::ERR);
+
 /// A descriptor with readiness.
 pub(crate) type Watched = AsyncFd<OwnedFd>;
 
@@ -103,6 +106,12 @@ impl Source {
 /// One attempt that never blocks on a pipe or terminal.
 fn step(source: &Source, sink: &mut Sink, pending: &mut Vec<u8>) -> Step {
     if pending.is_empty() {
+        // A fifo that no writer has opened yet reads as ended, and only poll(2) knows better.
+        match is_ready(source.watched(), INPUT) {
+            Ok(true) => {}
+            Ok(false) => return Step::Empty,
+            Err(_) => return Step::End,
+        }
         if let (Source::Pipe(from), Sink::Pipe(to)) = (source, &*sink) {
             return match splice(from.get_ref(), None, to.get_ref(), None, CHUNK, SpliceFlags::NONBLOCK) {
                 Ok(0) => Step::End,
@@ -158,7 +167,7 @@ fn drain(sink: &mut Sink, pending: &mut Vec<u8>) -> Step {
 async fn readable(fd: &Watched) -> io::Result<()> {
     loop {
         let mut guard = fd.readable().await?;
-        if is_ready(fd, PollFlags::IN | PollFlags::HUP | PollFlags::ERR)? {
+        if is_ready(fd, INPUT)? {
             return Ok(());
         }
         guard.clear_ready();
