@@ -65,6 +65,8 @@ impl Runc {
     /// The program with its global options; without a log file it complains on standard error.
     fn command(&self, operation: &str, log: Option<&Path>) -> Result<Command> {
         let mut command = Command::new(find(&self.binary)?);
+        // runc tells whom this names when a container starts, and fails where nobody listens.
+        command.env_remove("NOTIFY_SOCKET");
         command.arg("--root").arg(&self.root).args(["--log-format", "json"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         if let Some(log) = log {

@@ -89,6 +89,10 @@ impl Program {
         command.arg(action);
         command.env("TTRPC_ADDRESS", &config.ttrpc_address).env("GRPC_ADDRESS", &config.address);
         command.env("NAMESPACE", self.namespace.as_str()).env("MAX_SHIM_VERSION", "2").env("GOMAXPROCS", "2");
+        // The daemon's own line to its service manager: a runtime that found it would report for it.
+        for ours in ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_PID", "WATCHDOG_USEC"] {
+            command.env_remove(ours);
+        }
         command
     }
 
