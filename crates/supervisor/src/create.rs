@@ -155,11 +155,16 @@ impl Inner {
         }
     }
 
-    /// Tells a shim to end; true when it did in time.
-    pub(crate) async fn shut_down(&self, task: &ShimTask) -> bool {
+    /// Tells a shim that has no tasks to end.
+    pub(crate) async fn dismiss(&self, task: &ShimTask) {
         let request = api::ShutdownRequest { id: task.bundle.id.to_string(), now: false };
         // It may end before it answers.
         let _: Result<()> = task.call("Shutdown", &request, self.config.timeouts.shutdown).await;
+    }
+
+    /// Tells a shim that has no tasks to end; true when it did in time.
+    pub(crate) async fn shut_down(&self, task: &ShimTask) -> bool {
+        self.dismiss(task).await;
         task.shim.dead(self.config.timeouts.shutdown).await
     }
 

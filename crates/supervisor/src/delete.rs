@@ -51,13 +51,17 @@ impl Inner {
         task.end(exit);
         task.set_ready();
         let last = task.shim.leave();
+        if last {
+            // While the bundle stands, so that a daemon that is killed before this finds the shim again.
+            self.dismiss(task).await;
+        }
         self.remove(&task.bundle).await;
         if last {
-            let (inner, task) = (Arc::clone(self), Arc::clone(task));
+            let (shim, limit, id) = (Arc::clone(&task.shim), self.config.timeouts.shutdown, task.bundle.id.clone());
             // The name is free once the shim is gone: a new one of the same name would be sent to its socket.
             tokio::spawn(async move {
-                if !inner.shut_down(&task).await {
-                    tracing::warn!(id = %task.bundle.id, "a shim without tasks was told to end and has not yet");
+                if !shim.dead(limit).await {
+                    tracing::warn!(%id, "a shim without tasks was told to end and has not yet");
                 }
                 drop(leaving);
             });
