@@ -76,7 +76,11 @@ pub(crate) fn transport(doing: &str, error: reqwest::Error) -> Error {
         text = error.to_string();
         cause = error.source();
     }
-    let text = if text.is_empty() { error.to_string() } else { text };
+    let mut text = if text.is_empty() { error.to_string() } else { text };
+    if text.contains("InvalidContentType") {
+        // rustls' word for a server that answers a TLS greeting with something else.
+        text = "it does not speak TLS; if it is to be spoken to in plain http, say so".to_owned();
+    }
     Error::Transport { doing: doing.to_owned(), kind, source: Box::new(Cause { text: words(&text), connecting }) }
 }
 

@@ -19,12 +19,6 @@ use crate::{Error, Progress, Result, labels};
 /// How many blobs of all pulls may have threads at once: each has two, and the runtime has 512.
 static THREADS: Semaphore = Semaphore::const_new(64);
 
-/// Waits until there are threads for one more blob. Nobody waits for another blob while holding one.
-pub(crate) async fn turn() -> Option<SemaphorePermit<'static>> {
-    // It is never closed.
-    THREADS.acquire().await.ok()
-}
-
 /// How often it is looked whether another pull is done with a blob.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -34,21 +28,23 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Where a blob is when its turn comes.
 pub(crate) enum Opened {
     /// In the store.
-    There,
+    There(Turn),
     /// To be written, from the writer's offset on.
-    Ingest(Box<dyn Writer>),
+    Ingest(Box<dyn Writer>, Turn),
 }
+
+/// Leave to have threads for a blob. Nobody waits for another pull while having one, so whoever has an ingest open gets on.
+pub(crate) type Turn = Option<SemaphorePermit<'static>>;
 
 impl Pull {
     /// Has a blob in the store, with `labels`.
     pub(crate) async fn store(&self, target: &Descriptor, labels: &Labels) -> Result<()> {
         let opened = self.open(target).await?;
-        let _turn = turn().await;
         self.fill(opened, target, labels, None).await.map(drop)
     }
 
     /// Has a blob that was opened in the store. All of its bytes, also those that are there already, go to `tap` too, as
-    /// long as somebody listens there. The caller holds a [`turn`]. False when those bytes were not what is stored now: then
+    /// long as somebody listens there. False when those bytes were not what is stored now: then
     /// what listened saw damage that is mended.
     pub(crate) async fn fill(
         &self,
@@ -57,18 +53,18 @@ impl Pull {
         labels: &Labels,
         mut tap: Option<mpsc::Sender<Piece>>,
     ) -> Result<bool> {
-        let writer = match opened {
-            Opened::There => return self.found(target, labels, &tap).await.map(|()| true),
-            Opened::Ingest(writer) => writer,
+        let (writer, turn) = match opened {
+            Opened::There(_turn) => return self.found(target, labels, &tap).await.map(|()| true),
+            Opened::Ingest(writer, turn) => (writer, turn),
         };
         let resumed = writer.status().offset > 0;
         match self.copy(target, labels, &mut tap, writer).await {
             // The bytes of an earlier attempt may be what is wrong: power cuts leave zeros. They are gone now.
             Err(error) if resumed && is_mismatch(&error) => {
-                drop(tap);
+                drop((tap, turn));
                 match self.open(target).await? {
-                    Opened::There => self.found(target, labels, &None).await?,
-                    Opened::Ingest(writer) => self.copy(target, labels, &mut None, writer).await?,
+                    Opened::There(_turn) => self.found(target, labels, &None).await?,
+                    Opened::Ingest(writer, _turn) => self.copy(target, labels, &mut None, writer).await?,
                 }
                 Ok(false)
             }
@@ -98,14 +94,16 @@ impl Pull {
         let ingest = ingest(target);
         let (mut seen, mut since) = (None, Instant::now());
         loop {
+            // It is never closed.
+            let turn = THREADS.acquire().await.ok();
             let (content, wanted) = (self.content.clone(), ingest.clone());
             let opened = blocking("open an ingest", move || match content.writer(&wanted) {
-                Ok(writer) => Ok(Ok(Opened::Ingest(writer))),
-                Err(ContentError::AlreadyExists(_)) => Ok(Ok(Opened::There)),
+                Ok(writer) => Ok(Ok(Opened::Ingest(writer, turn))),
+                Err(ContentError::AlreadyExists(_)) => Ok(Ok(Opened::There(turn))),
                 Err(ContentError::OtherTotal { .. }) => {
                     // What was begun under this name cannot become this blob.
                     content.abort(&wanted.reference)?;
-                    Ok(Ok(Opened::Ingest(content.writer(&wanted)?)))
+                    Ok(Ok(Opened::Ingest(content.writer(&wanted)?, turn)))
                 }
                 Err(error) if error.kind() == ErrorKind::Unavailable => {
                     Ok(Err((error, content.status(&wanted.reference).ok().map(|status| status.offset))))

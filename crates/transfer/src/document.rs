@@ -57,7 +57,7 @@ impl Shape {
 #[derive(Debug)]
 pub(crate) enum Document {
     Index(Vec<Descriptor>),
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
 }
 
 /// A manifest.
@@ -124,7 +124,7 @@ pub(crate) fn parse(target: &Descriptor, bytes: &[u8]) -> Result<Document> {
             Ok(Document::Index(manifests))
         }
         (Shape::Manifest, Raw { manifests: None, config: Some(config), layers, fs_layers: None }) => {
-            Ok(Document::Manifest(Manifest { config, layers: layers.unwrap_or_default() }))
+            Ok(Document::Manifest(Box::new(Manifest { config, layers: layers.unwrap_or_default() })))
         }
         (shape, _) => {
             let wanted = if shape == Shape::Index {

@@ -10,7 +10,6 @@ use wharf_snapshot::{Base, Kind, Snapshotter};
 use wharf_types::labels::UNCOMPRESSED;
 use wharf_types::{Descriptor, Digest, ErrorKind, Kind as _, LabelChange, Labels};
 
-use crate::blob::turn;
 use crate::document::Manifest;
 use crate::extract::{Extraction, State};
 use crate::feed::{DEPTH, Feed};
@@ -71,7 +70,6 @@ impl Pull {
     /// Fetches one layer, and extracts it on the way if it may be extracted now.
     async fn layer(&self, place: usize, layer: &Descriptor, plan: Option<Arc<Plan>>) -> Result<Option<State>> {
         let opened = self.open(layer).await?;
-        let _turn = turn().await;
         let Some((plan, base)) = plan.and_then(|plan| plan.base(place).map(|base| (plan.clone(), base))) else {
             return self.fill(opened, layer, &self.labels, None).await.map(|_| None);
         };

@@ -10,6 +10,32 @@
 //! piles up. The layers of one image are extracted side by side where the snapshotter can stack them later, and become
 //! visible together. Where it cannot, the lowest missing one is extracted on its way and the others from the store, in
 //! their order.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use wharf_content::LocalStore;
+//! use wharf_diff::LayerApplier;
+//! use wharf_fetch::{Config, RegistryResolver};
+//! use wharf_snapshot::overlay::OverlaySnapshotter;
+//! use wharf_transfer::{Options, Puller};
+//! use wharf_types::{Labels, Platform};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let snapshots = Arc::new(OverlaySnapshotter::open("/var/lib/wharf/overlayfs")?);
+//! let puller = Puller {
+//!     resolver: Arc::new(RegistryResolver::new(Config::default())?),
+//!     content: Arc::new(LocalStore::open("/var/lib/wharf/content")?),
+//!     applier: Arc::new(LayerApplier::new()),
+//!     unpack: Some(("overlayfs".into(), snapshots)),
+//! };
+//! let platforms = vec![Platform::host()];
+//! let options = Options { platforms, all_platforms: false, concurrency: 4, labels: Labels::new() };
+//! let pulled = puller.pull(&"busybox".parse()?, &options, Arc::new(|_| {})).await?;
+//! println!("{}", pulled.target.digest);
+//! # Ok(())
+//! # }
+//! ```
 
 mod blob;
 mod document;

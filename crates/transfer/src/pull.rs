@@ -108,7 +108,7 @@ impl Pull {
             let mut next = Vec::new();
             for one in std::mem::take(&mut level) {
                 match self.document(&one).await? {
-                    Document::Manifest(manifest) => found.push((one, manifest)),
+                    Document::Manifest(manifest) => found.push((one, *manifest)),
                     Document::Index(listed) => {
                         offered.extend(listed.iter().filter_map(|child| child.platform.as_ref()).map(name_of));
                         next.extend(self.wanted(listed).into_iter().filter(|child| seen.insert(child.digest.clone())));
@@ -262,12 +262,12 @@ impl Pull {
     async fn keep(&self, target: &Descriptor, bytes: Bytes, references: Labels) -> Result<()> {
         let labels: BTreeMap<String, String> = self.labels.clone().into_iter().chain(references).collect();
         match self.open(target).await? {
-            blob::Opened::There => {
+            blob::Opened::There(_turn) => {
                 (self.report)(Progress::Exists(target.clone()));
                 let (content, digest) = (self.content.clone(), target.digest.clone());
                 blocking("label a document", move || labels::merge(content.as_ref(), &digest, &labels)).await
             }
-            blob::Opened::Ingest(mut writer) => {
+            blob::Opened::Ingest(mut writer, _turn) => {
                 let (content, commit) = (self.content.clone(), blob::commit(target, &labels));
                 let stored = blocking("store a document", move || {
                     writer.truncate()?;

@@ -63,10 +63,7 @@ async fn a_token_that_expires_in_the_middle_of_a_pull_is_renewed() {
     let target = setup.blob.descriptor();
     setup.registry.set_fault(&target.digest, Fault::CutAfter(40_000)).times(1);
     let reference = setup.reference();
-    let (a, b) = tokio::join!(
-        read(&resolver, &reference, &target, 0),
-        read(&resolver, &reference, &setup.target, 0)
-    );
+    let (a, b) = tokio::join!(read(&resolver, &reference, &target, 0), read(&resolver, &reference, &setup.target, 0));
     assert_eq!(a.unwrap(), setup.blob.bytes);
     assert_eq!(b.unwrap(), setup.image.manifest.bytes);
     assert_eq!(setup.registry.tokens_issued(), 2, "two that waited share one token");

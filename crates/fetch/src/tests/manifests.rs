@@ -148,3 +148,11 @@ async fn a_manifest_that_was_cut_off_is_asked_for_again() {
     setup.registry.set_fault(&setup.target.digest, Fault::CutAfter(10)).times(2);
     assert_eq!(setup.fetch(quick(), &setup.target, 0).await.unwrap(), setup.image.manifest.bytes);
 }
+
+#[tokio::test]
+async fn a_registry_without_tls_is_told_from_one_that_is_away() {
+    let setup = setup().await;
+    let error = setup.resolve(Config { default_scheme: Some(Scheme::Https), ..quick() }).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("plain http"), "{error}");
+}
