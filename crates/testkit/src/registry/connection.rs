@@ -47,6 +47,11 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Resu
         if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break at;
         }
+        if buffer.first().is_some_and(|first| !first.is_ascii_alphabetic()) {
+            // A greeting in TLS: answered as registries without TLS do.
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await?;
+            return Ok(None);
+        }
         if buffer.len() > MAX_REQUEST || stream.read_buf(buffer).await? == 0 {
             return Ok(None);
         }
