@@ -245,8 +245,10 @@ fn mount(request: &CreateTaskRequest, rootfs: &Path) -> Result<()> {
         })
         .collect();
     std::fs::create_dir_all(rootfs).map_err(Error::io(format!("making {}", rootfs.display())))?;
-    wharf_sys::mount::mount_all(&mounts, rootfs)
-        .map_err(|source| Error::Mount { doing: format!("mounting the root filesystem of {:?}", request.id), source })
+    wharf_sys::mount::mount_all(&mounts, rootfs).map_err(|source| Error::Mount {
+        doing: format!("mounting the root filesystem of {:?}", request.id),
+        source: source.into(),
+    })
 }
 
 /// Opens stdio and has the runtime create the container.
@@ -269,9 +271,7 @@ async fn run(runtime: &Runc, id: &str, bundle: &Path, options: &Options, init: &
 
 /// Takes down what a failed creation left, except a container that somebody else had made before.
 async fn abandon(runtime: &Runc, id: &str, rootfs: &Path, error: &Error) {
-    if error.kind() != ErrorKind::AlreadyExists
-        && !matches!(error, Error::Runtime(wharf_runtime::Error::Missing { .. }))
-    {
+    if error.kind() != ErrorKind::AlreadyExists && !is_missing(error) {
         let _ = runtime.delete(id, true).await;
     }
     if let Err(error) = wharf_sys::mount::unmount_all(rootfs) {
@@ -279,9 +279,14 @@ async fn abandon(runtime: &Runc, id: &str, rootfs: &Path, error: &Error) {
     }
 }
 
+/// True when there is no runtime that could clean up.
+fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::Runtime(e) if matches!(**e, wharf_runtime::Error::Missing { .. }))
+}
+
 pub(crate) fn unmounting(rootfs: &Path) -> impl FnOnce(wharf_sys::Error) -> Error {
     let doing = format!("unmounting {}", rootfs.display());
-    move |source| Error::Mount { doing, source }
+    move |source| Error::Mount { doing, source: source.into() }
 }
 
 fn created(request: CreateTaskRequest, pid: u32) -> TaskCreate {

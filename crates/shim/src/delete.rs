@@ -62,18 +62,19 @@ async fn clean(flags: &Flags, place: &Place) -> Result<Exit> {
 
 /// Delivers the events that the dead shim could not, and removes its files once nothing is left in them.
 async fn inherit(place: &Place) {
-    let path = socket::outbox(&place.socket);
-    if path.exists() {
+    for path in socket::outboxes(&place.socket) {
         match Outbox::open(&path) {
             Ok(outbox) => {
                 let delivered = tokio::time::timeout(DELIVER, deliver(&outbox, &place.ttrpc)).await;
                 if !matches!(delivered, Ok(Ok(()))) {
                     warn("events of a dead shim could not be delivered");
                 }
+                let _ = fs::remove_file(&path);
             }
+            // A shim that was told to stop is still delivering.
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Err(error) => warn(&format!("reading {}: {error}", path.display())),
         }
-        let _ = fs::remove_file(&path);
     }
     let _ = fs::remove_file(&place.socket);
 }

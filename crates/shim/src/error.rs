@@ -29,14 +29,14 @@ pub enum Error {
     Unimplemented(String),
     /// The runtime did not do it.
     #[error(transparent)]
-    Runtime(#[from] wharf_runtime::Error),
+    Runtime(Box<wharf_runtime::Error>),
     /// The kernel did not mount or unmount.
     #[error("{doing}: {source}")]
     Mount {
         /// What was being done, to what.
         doing: String,
         /// The reason.
-        source: wharf_sys::Error,
+        source: Box<wharf_sys::Error>,
     },
     /// The system refused something.
     #[error("{doing}: {source}")]
@@ -57,6 +57,12 @@ impl Error {
     pub(crate) fn io<E: Into<io::Error>>(doing: impl Into<String>) -> impl FnOnce(E) -> Self {
         let doing = doing.into();
         move |source| Self::Io { doing, source: source.into() }
+    }
+}
+
+impl From<wharf_runtime::Error> for Error {
+    fn from(error: wharf_runtime::Error) -> Self {
+        Self::Runtime(Box::new(error))
     }
 }
 

@@ -33,9 +33,11 @@ struct State {
 }
 
 impl Outbox {
-    /// Opens the queue in `path`, made when it is not there; what cannot be read in it is cut off.
+    /// Opens the queue in `path`, made when it is not there; what cannot be read in it is cut off. Fails with `WouldBlock`
+    /// while another shim has it.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
         let mut head = [0; 8];
         let first = match file.read_exact_at(&mut head, 0) {
             Ok(()) => u64::from_le_bytes(head).max(HEAD),

@@ -38,9 +38,9 @@ async fn run(Config { namespace, place, listener }: Config) -> Result<()> {
     let doing = || format!("serving {}", place.socket.display());
     listener.set_nonblocking(true).map_err(Error::io(doing()))?;
     let listener = tokio::net::UnixListener::from_std(listener).map_err(Error::io(doing()))?;
-    let path = socket::outbox(&place.socket);
+    let path = socket::outbox(&place.socket, std::process::id());
     let outbox = Outbox::open(&path).map_err(Error::io(format!("opening {}", path.display())))?;
-    let shim = Arc::new(Shim::new(namespace, place.state.clone(), outbox));
+    let shim = Arc::new(Shim::new(namespace, place.state.clone(), place.socket.clone(), outbox));
     let reaper = tokio::spawn(reap(shim.clone()));
     let forwarder = tokio::spawn(forward(shim.clone(), place.ttrpc.clone()));
     let service = Arc::new(TaskService::new(shim.clone()));
@@ -50,7 +50,6 @@ async fn run(Config { namespace, place, listener }: Config) -> Result<()> {
         () = server.serve(listener, shim.stopped()) => {}
         () = abandoned(&shim, &place.bundle) => shim.stop(),
     }
-    let _ = fs::remove_file(&place.socket);
     // Ends when all was delivered, or when there is nobody to deliver to any more.
     let _ = forwarder.await;
     reaper.abort();

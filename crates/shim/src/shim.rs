@@ -24,6 +24,7 @@ pub(crate) struct Shim {
     state: PathBuf,
     children: Children,
     outbox: Outbox,
+    socket: PathBuf,
     /// `None` while a container is being created.
     containers: Mutex<BTreeMap<String, Option<Arc<Container>>>>,
     stop: watch::Sender<bool>,
@@ -36,9 +37,9 @@ pub(crate) struct Reserved<'a> {
 }
 
 impl Shim {
-    pub(crate) fn new(namespace: String, state: PathBuf, outbox: Outbox) -> Self {
+    pub(crate) fn new(namespace: String, state: PathBuf, socket: PathBuf, outbox: Outbox) -> Self {
         let (children, containers) = (Children::default(), Mutex::default());
-        Self { namespace, state, children, outbox, containers, stop: watch::Sender::new(false) }
+        Self { namespace, state, children, outbox, socket, containers, stop: watch::Sender::new(false) }
     }
 
     pub(crate) fn namespace(&self) -> &str {
@@ -96,7 +97,11 @@ impl Shim {
         }
     }
 
+    /// Ends the service. The socket goes first, so that whoever is told of it can start a successor at once.
     pub(crate) fn stop(&self) {
+        if !self.is_stopped() {
+            let _ = std::fs::remove_file(&self.socket);
+        }
         self.stop.send_replace(true);
     }
 

@@ -31,9 +31,16 @@ pub(crate) fn path(dir: &Path, address: &str, namespace: &str, group: &str) -> R
     Ok(path)
 }
 
-/// Where events wait that a shim could not deliver.
-pub(crate) fn outbox(socket: &Path) -> PathBuf {
-    socket.with_extension("events")
+/// Where a shim's events wait. The pid keeps a shim that is still delivering apart from its successor at the same socket.
+pub(crate) fn outbox(socket: &Path, pid: u32) -> PathBuf {
+    socket.with_extension(format!("{pid}.events"))
+}
+
+/// The outboxes of all shims that a socket has had and that left something behind.
+pub(crate) fn outboxes(socket: &Path) -> Vec<PathBuf> {
+    let (Some(dir), Some(stem)) = (socket.parent(), socket.file_name()) else { return Vec::new() };
+    let files = fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path());
+    files.filter(|p| p.extension().is_some_and(|e| e == "events") && Path::new(p).file_prefix() == Some(stem)).collect()
 }
 
 /// The path in an address: `unix:///run/x` or the bare path.
