@@ -119,3 +119,55 @@ async fn the_ledger_outlives_the_shim() {
     assert_eq!(api::DeleteResponse::decode(out.stdout.as_slice()).unwrap().exit_status, 5);
     assert!(Client::connect(&shim.socket).await.is_err());
 }
+
+#[tokio::test]
+async fn a_kill_for_want_of_memory_is_told_before_the_exit() {
+    let stage = Stage::new();
+    let mut events = stage.listen();
+    let config =
+        stage.make("oom", &["dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=1"], false).join("config.json");
+    let limit = r#""linux":{"resources":{"memory":{"limit":20000000}},"#;
+    let spec = fs::read_to_string(&config).unwrap().replacen(r#""linux":{"#, limit, 1);
+    fs::write(&config, spec).unwrap();
+    let shim = stage.shim("oom").await;
+    shim.create_quiet().await;
+    shim.start("").await.unwrap();
+    assert_eq!(shim.wait("").await, 137);
+    shim.delete("").await.unwrap();
+    shim.shutdown().await;
+    let mut topics = Vec::new();
+    while topics.last().map(String::as_str) != Some("/tasks/delete") {
+        topics.push(tokio::time::timeout(LIMIT, events.recv()).await.unwrap().unwrap().topic);
+    }
+    let wanted = ["create", "start", "oom", "exit", "delete"];
+    assert_eq!(topics, wanted.map(|t| format!("/tasks/{t}")));
+}
+
+#[tokio::test]
+async fn the_root_filesystem_is_mounted_at_create_and_gone_at_delete() {
+    let stage = Stage::new();
+    let _events = stage.listen();
+    let bundle = stage.make("mnt", &["sh", "-c", "exit 6"], false);
+    let lower = stage.dir.path().join("lower");
+    fs::rename(bundle.join("rootfs"), &lower).unwrap();
+    let mount = wharf_api::containerd::types::Mount {
+        r#type: "bind".into(),
+        source: lower.to_str().unwrap().into(),
+        options: vec!["rbind".into(), "ro".into()],
+        ..Default::default()
+    };
+    let shim = stage.shim("mnt").await;
+    let request = api::CreateTaskRequest {
+        id: "mnt".into(),
+        bundle: bundle.to_str().unwrap().into(),
+        rootfs: vec![mount],
+        ..Default::default()
+    };
+    shim.call::<_, api::CreateTaskResponse>("Create", &request).await.unwrap();
+    assert!(bundle.join("rootfs/bin/busybox").exists());
+    shim.start("").await.unwrap();
+    assert_eq!(shim.wait("").await, 6);
+    shim.delete("").await.unwrap();
+    assert_eq!(fs::read_dir(bundle.join("rootfs")).unwrap().count(), 0);
+    shim.shutdown().await;
+}
