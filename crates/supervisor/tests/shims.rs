@@ -253,12 +253,15 @@ async fn a_creator_who_goes_away_leaves_nothing() {
     let creating = tokio::time::timeout(Duration::ZERO, manager.create(&ns(), &id("gone"), request("good"))).await;
     assert!(creating.is_err(), "it was created in no time");
     // The name is taken until it is undone: whoever gets it next finds nothing there.
-    let task = loop {
-        match manager.create(&ns(), &id("gone"), request("good")).await {
-            Ok(task) => break task,
-            Err(error) => assert_eq!(error.kind(), ErrorKind::AlreadyExists),
+    let again = async {
+        loop {
+            match manager.create(&ns(), &id("gone"), request("good")).await {
+                Ok(task) => return task,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::AlreadyExists),
+            }
         }
     };
+    let task = tokio::time::timeout(Duration::from_secs(10), again).await.unwrap();
     signal(task.pid(), Signal::KILL);
 }
 
