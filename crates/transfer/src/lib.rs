@@ -42,6 +42,7 @@ mod document;
 pub mod error;
 mod extract;
 mod feed;
+mod keep;
 mod labels;
 mod layers;
 mod progress;
