@@ -69,7 +69,7 @@ pub fn large(folder: &Path) -> anyhow::Result<Layout> {
         for file in 0..megabytes {
             std::fs::write(source.join(format!("file-{file}")), megabyte(layer * 1000 + file))?;
         }
-        layout.insert(&source, &format!("/data/layer-{layer}"))?;
+        layout.insert(&source, &format!("/layer-{layer}"))?;
         std::fs::remove_dir_all(&source)?;
     }
     Ok(layout)

@@ -29,7 +29,8 @@ pub async fn of_snapshot(client: &Client, name: &str, snapshotter: &str, folder:
         snapshotter: snapshotter.to_owned(),
         key: key.clone(),
         parent: name.to_owned(),
-        ..ViewSnapshotRequest::default()
+        // Nothing else holds the view while it is looked at.
+        labels: [("containerd.io/gc.root".to_owned(), "looked at".to_owned())].into(),
     };
     let mounts = client.snapshots().view(view).await?.into_inner().mounts;
     let point = folder.join("look-at");

@@ -122,41 +122,52 @@ impl Client {
     /// # Errors
     /// `AlreadyExists`; [`Error::Image`] for an image that says nothing to run; `NotFound` for one that is not unpacked.
     pub async fn create_container(&self, new: NewContainer<'_>) -> Result<Container> {
-        let (image, id) = (new.image, new.id.clone());
-        let config = image.config().await?;
-        let parent = image.chain_id().await?.map(|id| id.to_string()).unwrap_or_default();
-        let mounts = self.prepare(&image.snapshotter, &id, &parent).await?;
-        let made = async {
-            let said = config.config().as_ref().and_then(|config| config.user().clone()).unwrap_or_default();
-            let identity = Identity::lookup(&image.name, new.user.as_deref().unwrap_or(&said), &mounts)?;
-            let mut spec = spec::default_spec(&self.namespace, &id)?;
-            spec::apply_image(&mut spec, &image.name, &config, &identity, &new.process)?;
-            for Adjust(adjust) in new.adjust {
-                adjust(&mut spec)?;
-            }
-            let record = api::Container {
-                id: id.clone(),
-                labels: new.labels,
-                image: image.name.clone(),
-                runtime: Some(api::container::Runtime { name: new.runtime, options: new.options }),
-                spec: Some(spec::to_any(spec::SPEC, &spec)?),
-                snapshotter: image.snapshotter.clone(),
-                snapshot_key: id.clone(),
-                ..api::Container::default()
-            };
-            let doing = format!("create container {id}");
-            let request = api::CreateContainerRequest { container: Some(record) };
-            let answer = self.containers().create(request).await.map_err(Error::during(doing.clone()))?;
-            answer.into_inner().container.ok_or(Error::Answer { doing, missing: "container" })
-        };
-        match made.await {
-            Ok(record) => Ok(Container { client: self.clone(), record }),
-            Err(error) => {
-                // The first error is what the caller needs; a snapshot that stays is collected.
-                let _ = self.remove_snapshot(&image.snapshotter, &id).await;
-                Err(error)
-            }
+        // Until the record names the snapshot, the lease holds it.
+        let lease = self.lease().await?;
+        let made = lease.client().create_leased(new).await;
+        let released = lease.release().await;
+        let record = made?;
+        released?;
+        Ok(Container { client: self.clone(), record })
+    }
+
+    /// Prepares the root filesystem and makes the record.
+    async fn create_leased(&self, new: NewContainer<'_>) -> Result<api::Container> {
+        let (snapshotter, id) = (new.image.snapshotter.clone(), new.id.clone());
+        let parent = new.image.chain_id().await?.map(|id| id.to_string()).unwrap_or_default();
+        let mounts = self.prepare(&snapshotter, &id, &parent).await?;
+        let made = self.create_record(new, &mounts).await;
+        if made.is_err() {
+            // The first error is what the caller needs; a snapshot that stays is collected.
+            let _ = self.remove_snapshot(&snapshotter, &id).await;
         }
+        made
+    }
+
+    async fn create_record(&self, new: NewContainer<'_>, mounts: &[Mount]) -> Result<api::Container> {
+        let (image, id) = (new.image, new.id);
+        let config = image.config().await?;
+        let said = config.config().as_ref().and_then(|config| config.user().clone()).unwrap_or_default();
+        let identity = Identity::lookup(&image.name, new.user.as_deref().unwrap_or(&said), mounts)?;
+        let mut spec = spec::default_spec(&self.namespace, &id)?;
+        spec::apply_image(&mut spec, &image.name, &config, &identity, &new.process)?;
+        for Adjust(adjust) in new.adjust {
+            adjust(&mut spec)?;
+        }
+        let record = api::Container {
+            id: id.clone(),
+            labels: new.labels,
+            image: image.name.clone(),
+            runtime: Some(api::container::Runtime { name: new.runtime, options: new.options }),
+            spec: Some(spec::to_any(spec::SPEC, &spec)?),
+            snapshotter: image.snapshotter.clone(),
+            snapshot_key: id.clone(),
+            ..api::Container::default()
+        };
+        let doing = format!("create container {id}");
+        let request = api::CreateContainerRequest { container: Some(record) };
+        let answer = self.containers().create(request).await.map_err(Error::during(doing.clone()))?;
+        answer.into_inner().container.ok_or(Error::Answer { doing, missing: "container" })
     }
 
     /// A container that exists.

@@ -40,7 +40,6 @@ mod leases;
 mod namespaces;
 mod object;
 pub mod records;
-mod rfc3339;
 mod rows;
 mod snapshots;
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub mod media;
 pub mod mount;
 pub mod platform;
 pub mod reference;
+pub mod rfc3339;
 
 pub use any::Any;
 pub use chain::chain_ids;

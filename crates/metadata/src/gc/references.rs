@@ -9,7 +9,9 @@ use wharf_types::labels::{
 use wharf_types::{Labels, Namespace};
 
 use crate::rows::{Row, RowKind, Rows};
-use crate::{Object, ObjectKind, Result, codec, rfc3339};
+use wharf_types::rfc3339;
+
+use crate::{Object, ObjectKind, Result, codec};
 
 /// What begins all labels that refer back.
 const GC_BREF: &str = "containerd.io/gc.bref.";

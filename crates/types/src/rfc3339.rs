@@ -1,9 +1,10 @@
-//! Times in labels (RFC 3339, section 5.6).
+//! Times as text, in labels and documents (RFC 3339, section 5.6).
 
 use std::time::{Duration, SystemTime};
 
 /// The moment that a text names; nothing when it names none.
-pub(crate) fn parse(text: &str) -> Option<SystemTime> {
+#[must_use]
+pub fn parse(text: &str) -> Option<SystemTime> {
     let bytes = text.as_bytes();
     let number = |at: usize, length: usize| -> Option<i64> {
         let digits = bytes.get(at..at + length)?;
@@ -25,6 +26,26 @@ pub(crate) fn parse(text: &str) -> Option<SystemTime> {
     let base = SystemTime::UNIX_EPOCH;
     let moment = if seconds < 0 { base.checked_sub(whole) } else { base.checked_add(whole) };
     moment?.checked_add(Duration::from_nanos(nanos))
+}
+
+/// A moment as text, in whole seconds of universal time; one before 1970 is 1970's first second.
+#[must_use]
+pub fn format(at: SystemTime) -> String {
+    let seconds = at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = date(days);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+/// The date so many days after 1970-01-01: the inverse of [`days`].
+fn date(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, of_year - (153 * from_march + 2) / 5 + 1)
 }
 
 /// Nanoseconds, and what follows them.
@@ -72,6 +93,15 @@ mod tests {
         assert_eq!(parse("2001-09-09T03:46:40.25+02:00"), at(1_000_000_000, 250_000_000));
         assert_eq!(parse("2000-02-29t23:59:60-00:30"), at(951_870_600, 0));
         assert_eq!(parse("1969-12-31T23:59:59Z"), Some(SystemTime::UNIX_EPOCH - Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for seconds in [0, 951_782_399, 951_782_400, 1_000_000_000, 4_102_444_799] {
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            assert_eq!(parse(&format(at)), Some(at));
+        }
+        assert_eq!(format(SystemTime::UNIX_EPOCH + Duration::from_secs(951_782_400)), "2000-02-29T00:00:00Z");
     }
 
     #[test]
