@@ -20,7 +20,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// It is no TOML, or something in it has the wrong type or value.
-    #[error("configuration {path}:{line}: {reason}")]
+    #[error("configuration {path}:{line}: {reason} (line {line})")]
     Parse {
         /// The file.
         path: String,

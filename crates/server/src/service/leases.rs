@@ -19,6 +19,7 @@ impl api::leases_server::Leases for Leases {
         let (call, store) = (Call::of(&request)?, self.0.leases.clone());
         let request = request.into_inner();
         let id = if request.id.is_empty() { uuid::Uuid::new_v4().to_string() } else { request.id };
+        check(&id)?;
         let labels = convert::labels(request.labels);
         let lease = blocking(move || store.create(&call.namespace, &id, &labels).map_err(refuse)).await?;
         Ok(Response::new(api::CreateResponse { lease: Some(message(lease)) }))
@@ -68,6 +69,16 @@ impl api::leases_server::Leases for Leases {
         let resources = held.into_iter().map(|held| api::Resource { id: held.id, r#type: held.kind }).collect();
         Ok(Response::new(api::ListResourcesResponse { resources }))
     }
+}
+
+/// Leases are no identifiers: clients make up base64. What could be taken for a path, or breaks a line, is refused.
+fn check(id: &str) -> Result<(), Status> {
+    if id.contains('/') || id.contains(char::is_control) {
+        return Err(Status::invalid_argument(format!(
+            "lease {id:?}: an identifier has no '/' and no control characters"
+        )));
+    }
+    Ok(())
 }
 
 fn message(lease: Lease) -> api::Lease {
