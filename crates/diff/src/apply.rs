@@ -14,7 +14,7 @@
 mod adopt;
 mod entry;
 mod meta;
-mod name;
+pub(crate) mod name;
 mod remove;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]

@@ -1,4 +1,4 @@
-//! Reads tar archives: ustar, GNU, PAX, STAR and the seventh edition's.
+//! Reads tar archives: ustar, GNU, PAX, STAR and the seventh edition's. Writes them as PAX.
 //!
 //! It takes what Go's `archive/tar` takes and reads it the same way, or refuses it, so that a layer is never one thing here
 //! and another thing to the tools that sign and scan it (`docs/decisions/0003-tar-reader.md`).
@@ -11,9 +11,11 @@ mod sparse;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests;
+mod write;
 
 use header::{Format, Header};
 pub(crate) use source::Source;
+pub(crate) use write::Writer;
 
 use crate::{Error, Result};
 
@@ -38,7 +40,7 @@ pub(crate) enum Kind {
 }
 
 /// Seconds and nanoseconds since 1970.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Time {
     pub(crate) seconds: i64,
     pub(crate) nanos: u32,
@@ -63,6 +65,26 @@ pub(crate) struct Entry {
     pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     /// Of a sparse file: where its bytes go, offset and length, in order.
     pub(crate) segments: Option<Vec<(u64, u64)>>,
+}
+
+impl Entry {
+    /// An entry of root's, without contents, as of the beginning of 1970.
+    pub(crate) fn new(path: &[u8], kind: Kind) -> Self {
+        Self {
+            path: path.to_vec(),
+            link: Vec::new(),
+            kind,
+            size: 0,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            mtime: Time::default(),
+            atime: None,
+            device: (0, 0),
+            xattrs: Vec::new(),
+            segments: None,
+        }
+    }
 }
 
 /// The entries of an archive, one after the other.

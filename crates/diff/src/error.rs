@@ -1,10 +1,10 @@
-//! What can go wrong while a layer is extracted.
+//! What can go wrong while a layer is extracted or written.
 
 use std::path::PathBuf;
 
 use wharf_types::{ErrorKind, Kind};
 
-/// The result of an applier's call.
+/// The result of an applier's or a comparer's call.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What was being done to which entry, and why it failed.
@@ -37,6 +37,12 @@ pub enum Error {
         /// What the layers below would have to tell.
         reason: String,
     },
+    /// A tree was written to while it was compared.
+    #[error("{path:?} changed while it was read; stop or pause what writes there and compare again")]
+    Changed {
+        /// The path below the tree's root.
+        path: PathBuf,
+    },
     /// A bound that the caller set was met.
     #[error("layer: more than {limit} {of}; it is refused")]
     Limit {
@@ -45,7 +51,7 @@ pub enum Error {
         /// What is counted: `bytes` or `entries`.
         of: &'static str,
     },
-    /// Mounts that cannot be extracted into.
+    /// Mounts that cannot be extracted into or compared.
     #[error("mounts: {0}")]
     Mounts(String),
     /// A failure of the filesystem.
@@ -62,6 +68,7 @@ impl Kind for Error {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::MediaType(_) => ErrorKind::Unimplemented,
+            Self::Changed { .. } => ErrorKind::Aborted,
             Self::NeedsParents { .. } => ErrorKind::FailedPrecondition,
             Self::Limit { .. } => ErrorKind::ResourceExhausted,
             Self::Malformed { .. } | Self::Entry { .. } | Self::Mounts(_) => ErrorKind::InvalidArgument,

@@ -8,9 +8,9 @@ use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::meta;
-use super::tree::{open_dir, reopen};
 use super::trouble::{Outcome, Trouble};
-use super::whiteout::{is_opaque, is_whiteout};
+use crate::at::{open_dir, reopen};
+use crate::overlay::{is_opaque, is_whiteout};
 use crate::{Error, Result};
 
 /// What a layer has at a path.

@@ -7,13 +7,14 @@ use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::meta::{dress, dress_node, times, undress};
-use super::name::{Meaning, clean, join, meaning, path_of, split};
+use super::name::{Meaning, clean, meaning};
 use super::remove;
-use super::tree::{DEPTH, Dir, Form, Tree, open_dir};
+use super::tree::{Dir, Form, Tree};
 use super::trouble::{Outcome, Trouble};
-use super::whiteout::{is_whiteout, set_opaque};
 use crate::Result;
 use crate::archive::{Entry, Kind, Reader};
+use crate::at::{DEPTH, join, open_dir, path_of, split};
+use crate::overlay::{is_whiteout, set_opaque};
 
 impl Tree {
     /// Does what an entry says; its contents are taken from `reader`.

@@ -7,22 +7,10 @@ use rustix::io::Errno;
 
 use super::trouble::{Outcome, Trouble};
 use crate::archive::{Entry, Kind, Time};
+use crate::overlay::is_overlays;
 
 /// The size of a buffer for a list of attributes' names or a value: the kernel's bound.
 const XATTR_MAX: usize = 65536;
-
-/// The names in a directory, without `.` and `..`.
-pub(super) fn list(dir: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
-    let mut names = Vec::new();
-    for entry in fs::Dir::read_from(dir)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(name.to_vec());
-        }
-    }
-    Ok(names)
-}
 
 /// When a file was read and changed last.
 pub(super) fn times_of(stat: &Stat) -> Timestamps {
@@ -85,11 +73,6 @@ fn owner(entry: &Entry) -> Outcome<(Uid, Gid)> {
         _ => Err(Trouble::refused(format!("belongs to {what} {id}, which no system has"))),
     };
     Ok((Uid::from_raw(id("user", entry.uid)?), Gid::from_raw(id("group", entry.gid)?)))
-}
-
-/// True for the attributes that are overlayfs' own, which no layer may forge.
-fn is_overlays(name: &[u8]) -> bool {
-    name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
 }
 
 fn attributes(entry: &Entry) -> impl Iterator<Item = (&[u8], &[u8])> {

@@ -1,22 +1,19 @@
 //! Names of entries, and what they stand for.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
-
 use super::trouble::{Outcome, Trouble};
+use crate::at::split;
 
 /// The longest path the kernel takes, its zero byte not counted.
 const PATH_MAX: usize = 4095;
 
 /// What marks a name as a whiteout.
-const WHITEOUT: &[u8] = b".wh.";
+pub(crate) const WHITEOUT: &[u8] = b".wh.";
 
 /// What marks the names that AUFS kept for itself.
 const RESERVED: &[u8] = b".wh..wh.";
 
 /// The marker of an opaque directory.
-const OPAQUE: &[u8] = b".wh..wh..opq";
+pub(crate) const OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// What an entry's name stands for.
 #[derive(Debug, PartialEq, Eq)]
@@ -82,33 +79,11 @@ pub(super) fn meaning(path: &[u8]) -> Outcome<Meaning<'_>> {
     }
 }
 
-/// The directory and the name of a clean path.
-pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|b| *b == b'/') {
-        Some(at) => (path.get(..at).unwrap_or_default(), path.get(at + 1..).unwrap_or_default()),
-        None => (b"", path),
-    }
-}
-
-/// `name` in `parent`.
-pub(super) fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
-    if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() }
-}
-
-/// All directories above a clean path, the nearest first, without the root.
-pub(super) fn ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::successors(Some(split(path).0), |path| Some(split(path).0)).take_while(|path| !path.is_empty())
-}
-
-/// Bytes as a path.
-pub(super) fn path_of(bytes: &[u8]) -> PathBuf {
-    PathBuf::from(OsStr::from_bytes(bytes))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::at::ancestors;
 
     #[test]
     fn names_are_cleaned_or_refused() {

@@ -9,21 +9,18 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, Timestamps};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Timestamps};
 use rustix::io::Errno;
 
 use super::meta;
-use super::name::{ancestors, join, path_of, split};
 use super::trouble::{Outcome, Trouble};
-use super::whiteout;
-use crate::{Error, Result};
+use crate::at::{DEPTH, ancestors, join, list, open_dir, path_of, reopen, split};
+use crate::{Error, Result, overlay};
 
 /// Directories that are kept open, well below the 1,024 descriptors that a process is commonly allowed.
 const CACHED: usize = 128;
 /// How many links a path may lead through; the kernel's bound.
 const LINKS: u32 = 40;
-/// How deep a tree may be. Nothing real comes near, and removal holds a descriptor for each level.
-pub(super) const DEPTH: usize = 256;
 
 /// What is below the layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +63,7 @@ impl Tree {
         let io = |source: Errno| Error::Io { doing: format!("open {path:?} to extract into"), source: source.into() };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = fs::open(path, flags, Mode::empty()).map_err(io)?;
-        let empty = meta::list(&fd).map_err(io)?.is_empty();
+        let empty = list(&fd).map_err(io)?.is_empty();
         let form = match form {
             Some(Form::Upper { .. }) if !empty => {
                 return Err(Error::Mounts(format!("the upper directory {path:?} is not empty")));
@@ -158,13 +155,13 @@ impl Tree {
             return self.follow(at, target.as_bytes(), make, links);
         }
         if let Form::Upper { userxattr } = self.form
-            && whiteout::is_whiteout(&stat)
+            && overlay::is_whiteout(&stat)
             && make
         {
             // What was there below is hidden, so this directory begins empty.
             fs::unlinkat(&at.fd, name, AtFlags::empty())?;
             let dir = self.make_dir(at, name)?;
-            whiteout::set_opaque(&dir.fd, userxattr)?;
+            overlay::set_opaque(&dir.fd, userxattr)?;
             return Ok(dir);
         }
         Err(Trouble::NotDir(path_of(&join(&at.real, name))))
@@ -267,7 +264,7 @@ impl Tree {
         let Form::Upper { userxattr } = self.form else { return Ok(false) };
         for above in ancestors(real) {
             match reopen(&self.root.fd, above) {
-                Ok(fd) if whiteout::is_opaque(&fd, userxattr)? => return Ok(true),
+                Ok(fd) if overlay::is_opaque(&fd, userxattr)? => return Ok(true),
                 Ok(_) => {}
                 // Taken away again, and what was in it too.
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(true),
@@ -276,25 +273,4 @@ impl Tree {
         }
         Ok(false)
     }
-}
-
-/// Opens the directory `name` in `at`, not by a link.
-pub(super) fn open_dir(at: &OwnedFd, name: &[u8]) -> std::result::Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    fs::openat(at, name, flags, Mode::empty())
-}
-
-/// Opens the directory at `real` below `root`, no part of it by a link.
-pub(super) fn reopen(root: &OwnedFd, real: &[u8]) -> std::result::Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let path = if real.is_empty() { b"." } else { real };
-    // openat2(2) answers EAGAIN when a rename elsewhere kept it from being sure.
-    for _ in 0..64 {
-        match fs::openat2(root, path, flags, Mode::empty(), resolve) {
-            Err(Errno::AGAIN) => {}
-            opened => return opened,
-        }
-    }
-    Err(Errno::AGAIN)
 }

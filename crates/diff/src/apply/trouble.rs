@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 use wharf_types::ErrorKind;
 
-use super::name::path_of;
 use crate::Error;
+use crate::at::path_of;
 
 /// The result of handling an entry.
 pub(super) type Outcome<T> = std::result::Result<T, Trouble>;

@@ -1,48 +1,14 @@
 //! Hiding what the layers below have.
 
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use rustix::fs::{self, AtFlags, FileType, Mode, Stat, XattrFlags};
+use rustix::fs::{self, AtFlags, FileType, Mode};
 use rustix::io::Errno;
 
-use super::meta;
-use super::name::{ancestors, join};
-use super::tree::{Dir, Form, Tree, open_dir};
+use super::tree::{Dir, Form, Tree};
 use super::trouble::{Outcome, Trouble};
-
-/// True for overlayfs' whiteout.
-pub(super) fn is_whiteout(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
-}
-
-fn opaque_name(userxattr: bool) -> &'static str {
-    if userxattr { "user.overlay.opaque" } else { "trusted.overlay.opaque" }
-}
-
-/// Marks a directory of an upper directory as opaque.
-pub(super) fn set_opaque(dir: &OwnedFd, userxattr: bool) -> Result<(), Errno> {
-    fs::fsetxattr(dir, opaque_name(userxattr), b"y", XattrFlags::empty())
-}
-
-/// Marks a directory of an upper directory as one with whiteouts in it.
-///
-/// Where a directory turns out to have no counterpart below, overlayfs lists what is in it as it is, whiteouts too, unless it
-/// bears the mark of one that was copied up. Empty, that mark says "from where is not known".
-fn set_origin(dir: &OwnedFd, userxattr: bool) -> Result<(), Errno> {
-    let name = if userxattr { "user.overlay.origin" } else { "trusted.overlay.origin" };
-    fs::fsetxattr(dir, name, b"", XattrFlags::empty())
-}
-
-/// True for a directory that is marked as opaque.
-pub(super) fn is_opaque(dir: &OwnedFd, userxattr: bool) -> Result<bool, Errno> {
-    let mut value = [0u8; 8];
-    match fs::fgetxattr(dir, opaque_name(userxattr), value.as_mut_slice()) {
-        Ok(length) => Ok(value.get(..length) == Some(b"y")),
-        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(false),
-        Err(errno) => Err(errno),
-    }
-}
+use crate::at::{ancestors, join, list, open_dir};
+use crate::overlay::{set_opaque, set_origin};
 
 impl Tree {
     /// Hides `name` of the layers below.
@@ -107,7 +73,7 @@ impl Tree {
         if !self.clean.insert(dir.real.clone()) {
             return Ok(());
         }
-        for name in meta::list(&dir.fd)? {
+        for name in list(&dir.fd)? {
             let real = join(&dir.real, &name);
             if !self.mine.contains(&real) {
                 self.clear(dir, &name)?;

@@ -9,7 +9,7 @@ use super::{Entry, Time};
 pub(super) type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// The prefix of the keys that hold extended attributes.
-const XATTR: &[u8] = b"SCHILY.xattr.";
+pub(super) const XATTR: &[u8] = b"SCHILY.xattr.";
 
 /// Reads the records of a header.
 pub(super) fn parse(mut bytes: &[u8]) -> Result<Records, &'static str> {
@@ -57,8 +57,13 @@ fn record(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 /// Lets the records count for an entry. An empty value leaves what the header block says.
 pub(super) fn merge(records: &Records, entry: &mut Entry, size: &mut i64) -> Result<(), &'static str> {
     let number = |value| decimal(value).ok_or("an extended header with a number that is none");
-    for (key, value) in records.iter().filter(|(_, value)| !value.is_empty()) {
+    for (key, value) in records {
         match key.as_slice() {
+            // An attribute of no bytes is one all the same.
+            key if key.starts_with(XATTR) => {
+                entry.xattrs.push((key.get(XATTR.len()..).unwrap_or_default().to_vec(), value.clone()))
+            }
+            _ if value.is_empty() => {}
             b"path" => entry.path.clone_from(value),
             b"linkpath" => entry.link.clone_from(value),
             b"uid" => entry.uid = number(value)?,
@@ -67,11 +72,7 @@ pub(super) fn merge(records: &Records, entry: &mut Entry, size: &mut i64) -> Res
             b"mtime" => entry.mtime = time(value)?,
             b"atime" => entry.atime = Some(time(value)?),
             b"ctime" => drop(time(value)?),
-            key => {
-                if let Some(name) = key.strip_prefix(XATTR) {
-                    entry.xattrs.push((name.to_vec(), value.clone()));
-                }
-            }
+            _ => {}
         }
     }
     Ok(())

@@ -105,3 +105,57 @@ fn damage_is_refused() {
         assert!(entries(&bytes).is_err(), "{name} was taken");
     }
 }
+
+#[test]
+fn what_is_written_is_read_back() {
+    let time = |seconds, nanos| Time { seconds, nanos };
+    let long = "d/".repeat(80).into_bytes();
+    let mut all = vec![
+        Entry { mode: 0o7777, uid: 0o777_7777, mtime: time(0o777_7777_7777, 0), ..Entry::new(b"exactly", Kind::Dir) },
+        Entry { uid: 0o1000_0000, gid: i64::from(u32::MAX) - 1, ..Entry::new(b"over", Kind::Fifo) },
+        Entry { mtime: time(0o1_0000_0000_0000, 999_999_999), ..Entry::new(&long, Kind::Dir) },
+        Entry { mtime: time(-1, 750_000_000), link: long.clone(), ..Entry::new(b"link", Kind::Symlink) },
+        Entry { mtime: time(-7, 0), link: b"\xffodd".to_vec(), ..Entry::new("gr\u{f6}\u{df}e".as_bytes(), Kind::Link) },
+        Entry { mtime: time(5, 1), device: (4095, 1_048_575), ..Entry::new(&[b'n'; 100], Kind::Block) },
+        Entry { device: (1, 3), ..Entry::new(&[b'n'; 101], Kind::Char) },
+    ];
+    // Lengths at which the record's length itself gets a digit more.
+    for length in (60..90).chain(950..980).chain([60_000]) {
+        let xattrs = vec![(b"user.a".to_vec(), vec![b'\n'; length]), (b"user.empty".to_vec(), Vec::new())];
+        all.push(Entry { xattrs, ..Entry::new(b"attributes", Kind::File) });
+    }
+    let mut out = Writer::new(Vec::new());
+    for entry in &all {
+        out.entry(entry).unwrap();
+    }
+    let full = Entry { size: 700, ..Entry::new(b"full", Kind::File) };
+    out.entry(&full).unwrap();
+    out.body(&[7; 600]).unwrap();
+    out.body(&[7; 100]).unwrap();
+    all.push(full);
+    let bytes = out.finish().unwrap();
+    assert_eq!(bytes.len() % BLOCK, 0);
+    let read = entries(&bytes).unwrap();
+    let text = |all: &[Entry]| all.iter().map(|entry| format!("{entry:?}")).collect::<Vec<_>>();
+    assert_eq!(text(&read), text(&all));
+}
+
+#[test]
+fn a_file_larger_than_a_block_can_say_is_written_with_its_size() {
+    let size = 1 << 40;
+    let mut bytes = Vec::new();
+    let mut out = Writer::new(&mut bytes);
+    out.entry(&Entry { size, ..Entry::new(b"huge", Kind::File) }).unwrap();
+    assert!(out.entry(&Entry::new(b"next", Kind::File)).is_err(), "its contents are missing");
+    let (failed, input) = (Cell::new(false), bytes.as_slice());
+    let mut reader = Reader::new(Source::new(Box::new(input), &failed, u64::MAX));
+    assert_eq!(reader.next().unwrap().unwrap().size, size);
+}
+
+#[test]
+fn attributes_that_no_reader_would_take_are_refused() {
+    let large = vec![(b"user.a".to_vec(), vec![0; 1 << 20])];
+    for xattrs in [large, vec![(b"user.a=b".to_vec(), Vec::new())]] {
+        assert!(Writer::new(Vec::new()).entry(&Entry { xattrs, ..Entry::new(b"f", Kind::File) }).is_err());
+    }
+}
