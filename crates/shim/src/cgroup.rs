@@ -66,6 +66,16 @@ impl Cgroup {
     }
 }
 
+/// Removes a cgroup, named by its path below the root, from every hierarchy: what a runtime that was killed while it made a
+/// container leaves without a record. One with processes in it stays, as the kernel refuses.
+pub(crate) fn remove(path: &Path) {
+    let path = path.strip_prefix("/").unwrap_or(path);
+    let hierarchies = fs::read_dir(MOUNT).into_iter().flatten().flatten().map(|e| e.path());
+    for dir in hierarchies.map(|h| h.join(path)).chain([Path::new(MOUNT).join(path)]) {
+        let _ = fs::remove_dir(dir);
+    }
+}
+
 /// A number as cgroup files have it.
 pub(crate) fn number(word: &str) -> u64 {
     if word == "max" { u64::MAX } else { word.parse().unwrap_or(0) }

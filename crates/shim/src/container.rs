@@ -10,7 +10,7 @@ use wharf_api::containerd::task::v3::CreateTaskRequest;
 use wharf_runtime::{Create, Runc, Runtime as _};
 use wharf_types::{ErrorKind, Kind as _, Mount};
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{self, Cgroup};
 use crate::error::{Error, Result};
 use crate::exit;
 use crate::ledger::Exit;
@@ -67,7 +67,7 @@ impl Container {
         };
         let init = Arc::new(Process::new("", names));
         if let Err(error) = run(&runtime, &request.id, &bundle, &options, &init).await {
-            abandon(&runtime, &request.id, &rootfs, &error).await;
+            abandon(&runtime, &request.id, &bundle, &error).await;
             return Err(error);
         }
         let cgroup = Cgroup::of(init.pid());
@@ -181,6 +181,7 @@ impl Container {
         if shim.container(&self.id).is_ok() {
             shim.forget(&self.id);
             for exec in self.execs() {
+                exec.process.end_unstarted();
                 exec.process.close();
             }
             self.init.close();
@@ -270,12 +271,20 @@ async fn run(runtime: &Runc, id: &str, bundle: &Path, options: &Options, init: &
 }
 
 /// Takes down what a failed creation left, except a container that somebody else had made before.
-async fn abandon(runtime: &Runc, id: &str, rootfs: &Path, error: &Error) {
+async fn abandon(runtime: &Runc, id: &str, bundle: &Path, error: &Error) {
     if error.kind() != ErrorKind::AlreadyExists && !is_missing(error) {
         let _ = runtime.delete(id, true).await;
+        remove_cgroup(bundle);
     }
-    if let Err(error) = wharf_sys::mount::unmount_all(rootfs) {
+    if let Err(error) = wharf_sys::mount::unmount_all(&bundle.join("rootfs")) {
         warn(&format!("after a failed creation: {error}"));
+    }
+}
+
+/// Removes the cgroup of a container that the runtime may have made and have no record of.
+pub(crate) fn remove_cgroup(bundle: &Path) {
+    if let Some(path) = Spec::load(bundle).ok().as_ref().and_then(Spec::cgroup) {
+        cgroup::remove(path);
     }
 }
 

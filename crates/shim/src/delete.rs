@@ -9,7 +9,7 @@ use wharf_api::containerd::task::v3::DeleteResponse;
 use wharf_runtime::{Children, Runtime as _};
 use wharf_types::{ErrorKind, Kind as _};
 
-use crate::container::unmounting;
+use crate::container::{remove_cgroup, unmounting};
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::forward::deliver;
@@ -20,6 +20,7 @@ use crate::shim::warn;
 use crate::socket;
 use crate::start::Place;
 use crate::time::timestamp;
+use crate::unfinished;
 
 /// How long the events that the dead shim left may take to be delivered.
 const DELIVER: Duration = Duration::from_secs(2);
@@ -40,6 +41,7 @@ pub(crate) fn delete(flags: &Flags) -> Result<()> {
 }
 
 async fn clean(flags: &Flags, place: &Place) -> Result<Exit> {
+    unfinished::settle(&place.bundle, unfinished::PATIENCE).await;
     let options = Options::load(&place.bundle);
     let runtime = options.runtime(&place.state, &flags.namespace, &Children::default()).deadline(RUNTIME);
     match runtime.delete(&flags.id, true).await {
@@ -47,6 +49,7 @@ async fn clean(flags: &Flags, place: &Place) -> Result<Exit> {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error.into()),
     }
+    remove_cgroup(&place.bundle);
     let rootfs = place.bundle.join("rootfs");
     wharf_sys::mount::unmount_all(&rootfs).map_err(unmounting(&rootfs))?;
     // A group's socket may be served by a shim that lives; its events are its own to deliver.

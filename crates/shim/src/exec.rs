@@ -1,7 +1,6 @@
 //! Additional processes.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use wharf_api::containerd::events::{TaskExecAdded, TaskExecStarted};
 use wharf_api::containerd::task::v3::ExecProcessRequest;
@@ -54,7 +53,7 @@ impl Container {
         }
         if let Err(error) = self.run_exec(&exec).await {
             // Whoever waits for it must not wait for ever.
-            process.set_exit(Exit { pid: 0, status: 255, at: SystemTime::now() });
+            process.end_unstarted();
             return Err(error);
         }
         process.set_started();
@@ -85,11 +84,7 @@ impl Container {
             None if process.is_started() => {
                 return Err(Error::Precondition(format!("process {name:?} of container {:?} runs", self.id)));
             }
-            None => {
-                let exit = Exit { pid: 0, status: 255, at: SystemTime::now() };
-                process.set_exit(exit);
-                exit
-            }
+            None => process.end_unstarted(),
         };
         process.close();
         self.forget_exec(name);

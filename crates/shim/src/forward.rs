@@ -47,10 +47,10 @@ pub(crate) async fn forward(shim: Arc<Shim>, ttrpc: PathBuf) {
                     return;
                 }
                 tokio::select! {
-                    () = appeared(&ttrpc) => {}
-                    () = tokio::time::sleep(backoff) => {}
+                    // It may be there a moment before anybody listens.
+                    () = appeared(&ttrpc) => backoff = BACKOFF.0,
+                    () = tokio::time::sleep(backoff) => backoff = (backoff * 2).min(BACKOFF.1),
                 }
-                backoff = (backoff * 2).min(BACKOFF.1);
             }
         }
     }

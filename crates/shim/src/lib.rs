@@ -35,6 +35,7 @@ mod start;
 mod stats;
 mod stdio;
 mod time;
+mod unfinished;
 
 use std::io::Write as _;
 use std::process::ExitCode;

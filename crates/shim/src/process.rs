@@ -1,6 +1,7 @@
 //! One process of a container, first or additional, from its naming to its deletion.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use tokio::sync::watch;
 use wharf_runtime::Child;
@@ -70,6 +71,13 @@ impl Process {
 
     pub(crate) fn set_exit(&self, exit: Exit) {
         self.exit.send_replace(Some(exit));
+    }
+
+    /// Ends one that never ran: who waits for it is answered, with 255.
+    pub(crate) fn end_unstarted(&self) -> Exit {
+        let exit = self.exit().unwrap_or_else(|| Exit { pid: 0, status: 255, at: SystemTime::now() });
+        self.set_exit(exit);
+        exit
     }
 
     /// Waits for its end, as long as it takes.

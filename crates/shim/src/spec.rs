@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::BufReader;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use serde::Deserialize;
 
@@ -21,9 +21,10 @@ pub(crate) struct Spec {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct Linux {
     namespaces: Vec<Namespace>,
+    cgroups_path: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -48,6 +49,14 @@ impl Spec {
     /// The group whose shim serves this container: its own id unless an annotation says otherwise.
     pub(crate) fn group<'a>(&'a self, id: &'a str) -> &'a str {
         GROUPS.iter().find_map(|g| self.annotations.get(*g)).filter(|g| !g.is_empty()).map_or(id, String::as_str)
+    }
+
+    /// The container's cgroup below the root of each hierarchy, where the specification names one that way; systemd's
+    /// `slice:prefix:name` is systemd's own to remove.
+    pub(crate) fn cgroup(&self) -> Option<&Path> {
+        let path = Path::new(&self.linux.as_ref()?.cgroups_path);
+        let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+        (path.is_absolute() && path.components().count() > 1 && path.components().all(plain)).then_some(path)
     }
 
     /// True when the first process's end ends all others, because it is the init of a pid namespace of its own.

@@ -5,10 +5,12 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use prost::Message as _;
 use support::{LIMIT, Stage, with_stdin};
+use wharf_api::containerd::runc::v1 as runc;
 use wharf_api::containerd::runtime::bootstrap::v1::{BootstrapParams, BootstrapResult};
 use wharf_api::containerd::task::v3 as api;
 use wharf_ttrpc::Client;
@@ -100,6 +102,56 @@ async fn after_kill_9_of_the_shim_delete_cleans_up_and_delivers() {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
     assert!(stage.delete(id).status.success(), "deleting twice is no error");
+}
+
+/// A runtime that takes its time over a creation: it says that it has begun, and goes on when it may.
+const SLOW: &str = "#!/bin/sh
+case \" $* \" in *' create '*) echo $$ > \"${0%/*}/begun\"; until [ -e \"${0%/*}/go\" ]; do sleep 0.01; done;; esac
+exec runc \"$@\"
+";
+
+#[tokio::test]
+async fn after_kill_9_in_the_middle_of_a_creation_nothing_is_left() {
+    let stage = Stage::new();
+    let _events = stage.listen();
+    let bundle = stage.make("half", &["sleep", "100"], false);
+    let at = |name: &str| stage.dir.path().join(name);
+    fs::write(at("slow"), SLOW).unwrap();
+    fs::set_permissions(at("slow"), fs::Permissions::from_mode(0o700)).unwrap();
+    let shim = stage.shim("half").await;
+    let options = runc::Options { binary_name: at("slow").to_str().unwrap().into(), ..Default::default() };
+    let request = api::CreateTaskRequest {
+        id: "half".into(),
+        bundle: bundle.to_str().unwrap().into(),
+        options: Some(prost_types::Any {
+            type_url: "containerd.runc.v1.Options".into(),
+            value: options.encode_to_vec(),
+        }),
+        ..Default::default()
+    };
+    let (created, ()) = tokio::join!(shim.call::<_, api::CreateTaskResponse>("Create", &request), async {
+        while !fs::read_to_string(at("begun")).is_ok_and(|pid| pid.ends_with('\n')) {
+            tokio::task::yield_now().await;
+        }
+        let status = Command::new("/bin/kill").args(["-9", &stage.shims()[0].to_string()]).status().unwrap();
+        assert!(status.success());
+    });
+    assert!(created.is_err(), "nobody was there to answer");
+    let mut cleaner = stage.command("half", "delete").stdout(std::process::Stdio::piped()).spawn().unwrap();
+    // It is seen waiting for the runtime, which goes on only now.
+    while fs::read_to_string(format!("/proc/{}/wchan", cleaner.id())).is_ok_and(|w| !w.contains("poll")) {
+        std::thread::yield_now();
+    }
+    fs::write(at("go"), "").unwrap();
+    assert!(cleaner.wait().unwrap().success());
+    let slow = fs::read_to_string(at("begun")).unwrap();
+    let stat = fs::read_to_string(format!("/proc/{}/stat", slow.trim())).unwrap_or_default();
+    assert!(stat.is_empty() || stat.contains(") Z "), "the creation goes on: {stat}");
+    let cgroup = format!("/sys/fs/cgroup/memory/wharf-shim-test/{}-half", std::process::id());
+    assert!(!std::path::Path::new(&cgroup).exists(), "{cgroup} is left");
+    assert_eq!(fs::read_dir(at("runc/test")).unwrap().count(), 0, "the runtime's record is left");
+    let left = Command::new("runc").arg("--root").arg(at("runc/test")).args(["state", "half"]).output().unwrap();
+    assert!(!left.status.success());
 }
 
 #[tokio::test]

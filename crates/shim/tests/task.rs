@@ -167,6 +167,30 @@ async fn execs_run_beside_and_only_three_descriptors_are_theirs() {
 }
 
 #[tokio::test]
+async fn nobody_waits_for_ever_for_an_exec_that_never_ran() {
+    let stage = Stage::new();
+    let _events = stage.listen();
+    stage.make("never", &["sleep", "100"], false);
+    let shim = stage.shim("never").await;
+    shim.create_quiet().await;
+    shim.start("").await.unwrap();
+    shim.exec("bad", &["/no/such/program"], none()).await;
+    let (status, started) = tokio::join!(shim.wait("bad"), shim.start("bad"));
+    assert_eq!(status, 255);
+    assert!(started.unwrap_err().message.contains("/no/such/program"));
+    assert_eq!(shim.wait("bad").await, 255, "who asks later is answered too");
+    assert_eq!(shim.delete("bad").await.unwrap().exit_status, 255);
+    shim.exec("named", &["true"], none()).await;
+    let (status, exit) = tokio::join!(shim.wait("named"), async {
+        shim.kill("", 9).await.unwrap();
+        shim.wait("").await;
+        shim.delete("").await
+    });
+    assert_eq!((status, exit.unwrap().exit_status), (255, 137));
+    shim.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_reader_who_is_gone_holds_up_nobody() {
     let stage = Stage::new();
     let _events = stage.listen();

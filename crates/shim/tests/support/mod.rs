@@ -90,6 +90,18 @@ impl Stage {
         Shim { client, id: id.to_owned(), bundle: self.bundle(id), socket }
     }
 
+    /// The shims of this stage that live.
+    pub fn shims(&self) -> Vec<i32> {
+        let here = self.dir.path().to_str().unwrap();
+        let names_us = |pid: &i32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).into_owned();
+            line.starts_with(SHIM) && line.contains(here)
+        };
+        let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
+        pids.filter(names_us).collect()
+    }
+
     pub fn delete(&self, id: &str) -> Output {
         self.command(id, "delete").output().unwrap()
     }
@@ -101,6 +113,19 @@ impl Stage {
         let server = Server::new().service("containerd.services.events.ttrpc.v1.Events", Arc::new(Events(sender)));
         tokio::spawn(server.serve(listener, std::future::pending()));
         receiver
+    }
+}
+
+impl Drop for Stage {
+    /// Leaves nothing behind, in a test that failed too.
+    fn drop(&mut self) {
+        for pid in self.shims().into_iter().filter_map(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        let bundles = fs::read_dir(self.dir.path().join("bundles")).into_iter().flatten().flatten();
+        for id in bundles.filter_map(|b| b.file_name().into_string().ok()) {
+            let _ = self.command(&id, "delete").output();
+        }
     }
 }
 
