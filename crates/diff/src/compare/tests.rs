@@ -150,7 +150,7 @@ fn change(root: &Path) {
     std::fs::write(&deep, "whale".repeat(100_000)).unwrap();
     std::os::unix::fs::chown(&deep, Some(4_000_000_000), Some(3_000_000)).unwrap();
     dated(&deep, 10_000_000_000, 123_456_789);
-    symlink(&deep, at(&format!("{long}/link"))).unwrap();
+    symlink(format!("ü/{long}/\u{1F40B}"), at(&format!("{long}/link"))).unwrap();
     node(&at("etc/block"), FileType::BlockDevice, rustix::fs::makedev(259, 300_000));
     node(&at("etc/fifo"), FileType::Fifo, 0);
     mode(&at("etc/block"), 0o3666);
