@@ -73,7 +73,7 @@ async fn a_wrong_password() -> anyhow::Result<()> {
         bad.registry.set_auth(auth);
         let wrong = Some(("ada".to_owned(), "wrong-secret".to_owned()));
         let options = PullOptions { credentials: wrong, ..PullOptions::default() };
-        let said = bad.refused_as(&bad.reference(), &options, &[&bad.registry.host(), "401"]).await?;
+        let said = bad.refused_as(&bad.reference(), &options, &[&bad.registry.host(), "password is wrong"]).await?;
         assert!(
             !said.contains("wrong-secret") && !bad.scene.daemon.log().contains("wrong-secret"),
             "a secret was told"
@@ -137,7 +137,7 @@ async fn a_manifest_of_ten_megabytes() -> anyhow::Result<()> {
         json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "filler": filler });
     let large = Blob::new("application/vnd.oci.image.manifest.v1+json", large.to_string());
     bad.registry.tag("bad", "latest", &large);
-    bad.refused(&[&bad.registry.host(), "8 MiB"]).await?;
+    bad.refused(&[&bad.registry.host(), "8388608"]).await?;
     Ok(())
 }
 

@@ -66,11 +66,8 @@ async fn a_specification_that_runc_refuses() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_is_not_in_the_image() -> anyhow::Result<()> {
     let stage = Stage::set().await?;
-    let (task, _streams) = stage.created_with(NewContainer::new("a", &stage.image).command(["/no/such"])).await?;
-    let refused = task.start().await.expect_err("a program that is not there was started");
-    clear(&refused.to_string(), &["/no/such"]);
-    task.delete().await?;
-    Ok(())
+    let new = NewContainer::new("a", &stage.image).command(["/no/such"]);
+    task_refused(&stage, new, &["/no/such", "no such file or directory"]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,7 +39,7 @@ struct Namespace(String);
 impl Namespace {
     fn new() -> anyhow::Result<Self> {
         let namespace = Self(unique("wharf-test-"));
-        sh(&format!("ip netns add {0} && ip -n {0} link add seen type dummy", namespace.0)).ok()?;
+        sh(&format!("ip netns add {0} && ip -n {0} link add seen type veth peer name seen-too", namespace.0)).ok()?;
         Ok(namespace)
     }
 

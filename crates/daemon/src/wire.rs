@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use wharf_diff::apply::LayerApplier;
@@ -16,6 +17,9 @@ use crate::config::{Config, Level};
 use crate::directories::Directories;
 use crate::registries::Configured;
 use crate::stores::{Opened, Views};
+
+/// How long after its start the daemon tells new subscribers of what happened while it was away: shims are back before they are.
+const LATE: Duration = Duration::from_secs(30);
 
 /// The parts, joined.
 pub(crate) struct Wired {
@@ -33,6 +37,7 @@ impl Wired {
     pub(crate) fn new(config: &Config, directories: &Directories) -> Result<Self> {
         let Opened { database, snapshotters } = Opened::open(directories)?;
         let hub = Arc::new(Hub::with_decoder(wharf_server::event_field));
+        hub.keep_late(LATE);
         let tasks = manager(config, directories, &hub)?;
         let collector = Arc::new(Collector::new(database.clone(), hub.clone()));
         let views = Arc::new(Views { database: database.clone(), collector: collector.clone() });

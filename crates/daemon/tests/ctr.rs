@@ -25,6 +25,9 @@ fn namespaces_come_change_and_go() {
     assert!(daemon.refused(&["namespaces", "create", "blue"]).contains("already exists"));
     assert!(daemon.refused(&["namespaces", "create", "../x"]).contains("not an identifier"));
     daemon.ctr(&["namespaces", "label", "blue", "team=b", "x=y"]);
+    // A label makes the namespace that it is written in.
+    daemon.ctr(&["namespaces", "label", "green", "team=c"]);
+    assert!(daemon.ctr(&["namespaces", "ls"]).contains("team=c"));
     let list = daemon.ctr(&["namespaces", "ls"]);
     assert!(list.contains("blue") && list.contains("team=b") && list.contains("x=y"), "{list}");
     daemon.ctr(&["-n", "blue", "leases", "create", "--id", "l"]);

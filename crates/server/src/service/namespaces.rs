@@ -5,6 +5,7 @@ use wharf_api::containerd::events;
 use wharf_api::containerd::services::namespaces::v1 as api;
 use wharf_metadata::NamespaceRecord;
 use wharf_types::filter::FieldsFn;
+use wharf_types::{ErrorKind, Kind as _, Labels};
 
 use crate::Services;
 use crate::announce::announce;
@@ -24,7 +25,12 @@ impl api::namespaces_server::Namespaces for Namespaces {
     ) -> Result<Response<api::GetNamespaceResponse>, Status> {
         let name = id(&request.into_inner().name)?;
         let store = self.0.namespaces.clone();
-        let record = blocking(move || store.get(&name).map_err(refuse)).await?;
+        let record = blocking(move || match store.get(&name) {
+            // Clients ask for the defaults of a namespace before they write the first record into it.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(NamespaceRecord { name, labels: Labels::new() }),
+            answer => answer.map_err(refuse),
+        })
+        .await?;
         Ok(Response::new(api::GetNamespaceResponse { namespace: Some(message(record)) }))
     }
 
