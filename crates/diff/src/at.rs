@@ -13,16 +13,17 @@ use rustix::io::Errno;
 /// How deep a tree may be. Nothing real comes near, and a descriptor is held for each level.
 pub(crate) const DEPTH: usize = 256;
 
-/// Opens the directory `name` in `at`, not by a link.
-pub(crate) fn open_dir(at: &OwnedFd, name: &[u8]) -> std::result::Result<OwnedFd, Errno> {
+/// Opens the directory `name` in `at`, not by a link, and not where something is mounted: what is mounted within a tree, be
+/// it the host's `/dev`, is none of the tree's.
+pub(crate) fn open_dir(at: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    fs::openat(at, name, flags, Mode::empty())
+    fs::openat2(at, name, flags, Mode::empty(), ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS)
 }
 
-/// Opens the directory at `real` below `root`, no part of it by a link.
-pub(crate) fn reopen(root: &OwnedFd, real: &[u8]) -> std::result::Result<OwnedFd, Errno> {
+/// Opens the directory at `real` below `root`, no part of it by a link or where something is mounted.
+pub(crate) fn reopen(root: &OwnedFd, real: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let path = if real.is_empty() { b"." } else { real };
     // openat2(2) answers EAGAIN when a rename elsewhere kept it from being sure.
     for _ in 0..64 {

@@ -28,7 +28,10 @@ pub(super) enum Trouble {
 
 impl From<Errno> for Trouble {
     fn from(errno: Errno) -> Self {
-        Self::Errno(errno)
+        match errno {
+            Errno::XDEV => Self::refused("leads into something that is mounted within the tree"),
+            errno => Self::Errno(errno),
+        }
     }
 }
 

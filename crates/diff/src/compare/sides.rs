@@ -67,6 +67,11 @@ pub(super) fn read_only(mounts: &[Mount]) -> Vec<Mount> {
 fn one(mount: &Mount) -> Mount {
     let mut mount = mount.clone();
     mount.options.retain(|o| o != "rw");
+    if is_bind(&mount) {
+        // What is mounted within the tree is none of the tree's.
+        mount.kind = "bind".into();
+        mount.options.retain(|o| o != "rbind");
+    }
     if mount.kind == "overlay" {
         let upper = mount.option("upperdir").map(str::to_owned);
         let ours = ["upperdir=", "workdir=", "index=", "nfs_export=", "fsync="];
@@ -90,7 +95,7 @@ fn on_top(mount: &mut Mount, dir: String) {
         mount.options.insert(at, format!("lowerdir+={dir}"));
     } else {
         // One directory by itself is no overlay.
-        *mount = Mount { kind: "bind".into(), source: dir, options: vec!["rbind".into()], ..Mount::default() };
+        *mount = Mount { kind: "bind".into(), source: dir, options: Vec::new(), ..Mount::default() };
     }
 }
 
@@ -138,7 +143,7 @@ mod tests {
         assert_eq!(options(overlay(&["upperdir=/u", "workdir=/w", "lowerdir+=/a"])), "lowerdir+=/u,lowerdir+=/a,ro");
         let mut writable = bind("/a");
         writable.options.push("rw".into());
-        assert_eq!(options(writable), "rbind,ro");
+        assert_eq!(options(writable), "ro");
         let alone = read_only(&[overlay(&["upperdir=/u"])]).remove(0);
         assert_eq!((alone.kind.as_str(), alone.source.as_str()), ("bind", "/u"));
     }

@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
+use wharf_types::Mount;
+
 use crate::testing::{Layer, Raw, TAR, bind, look};
 use crate::{Applier, LayerApplier};
 
@@ -166,4 +168,34 @@ fn a_directory_that_becomes_a_link_meanwhile_leads_nowhere() {
         stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(look(&canary), before);
+}
+
+#[test]
+fn what_is_mounted_within_a_tree_is_not_touched() {
+    let all = tempdir().unwrap();
+    let tree = all.path().join("tree");
+    std::fs::create_dir_all(tree.join("dev")).unwrap();
+    let tmpfs = Mount { kind: "tmpfs".into(), source: "tmpfs".into(), ..Mount::default() };
+    wharf_sys::mount::mount(&tmpfs, tree.join("dev")).unwrap();
+    std::fs::write(tree.join("dev/null"), "untouched").unwrap();
+    let before = look(&tree);
+    let layers = [
+        Layer::default().file(".wh.dev", ""),
+        Layer::default().file("dev/.wh.null", ""),
+        Layer::default().file("dev/.wh..wh..opq", ""),
+        Layer::default().file(".wh..wh..opq", ""),
+        Layer::default().file("dev/null", ""),
+        Layer::default().file("dev", ""),
+        Layer::default().dir("dev", 0o700),
+        Layer::default().symlink("l", "dev").file("l/null", ""),
+    ];
+    let results = layers.map(|layer| layer.extract(&tree).map_err(|e| e.to_string()));
+    let mut after = look(&tree);
+    wharf_sys::mount::unmount_all(tree.join("dev")).unwrap();
+    after.remove("l");
+    after.insert(String::new(), before[""].clone());
+    assert_eq!(after, before);
+    for result in results {
+        assert!(result.as_ref().is_err_and(|e| e.contains("mounted within the tree")), "{result:?}");
+    }
 }

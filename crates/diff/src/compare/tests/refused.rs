@@ -53,6 +53,18 @@ fn sockets_are_left_out_and_what_they_hide_is_deleted() {
 }
 
 #[test]
+fn what_is_mounted_within_a_tree_is_not_in_the_layer() {
+    let trees = Trees::new();
+    let after = trees.twin("after");
+    let tmpfs = Mount { kind: "tmpfs".into(), source: "tmpfs".into(), ..Mount::default() };
+    wharf_sys::mount::mount(&tmpfs, after.join("etc/conf.d")).unwrap();
+    std::fs::write(after.join("etc/conf.d/foreign"), "").unwrap();
+    let layer = compare(&[bind(&trees.at("before"))], &[bind(&after)]);
+    wharf_sys::mount::unmount_all(after.join("etc/conf.d")).unwrap();
+    assert_eq!(layer.unwrap(), [0; 1024]);
+}
+
+#[test]
 fn mounts_and_media_types_that_are_none_are_refused() {
     let tree = tempfile::tempdir().unwrap();
     let some = [bind(tree.path())];
