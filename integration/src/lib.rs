@@ -21,6 +21,7 @@ pub mod registry;
 pub mod rootfs;
 pub mod stage;
 pub mod terminal;
+pub mod traces;
 pub mod tree;
 
 use std::path::{Path, PathBuf};

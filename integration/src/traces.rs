@@ -26,11 +26,15 @@ impl Traces {
         }
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-        found.extend(points.filter(|point| Path::new(point).starts_with(&folder)).map(|point| format!("mount {point}")));
+        found
+            .extend(points.filter(|point| Path::new(point).starts_with(&folder)).map(|point| format!("mount {point}")));
         found.extend(cgroups(word).into_iter().map(|path| format!("cgroup {}", path.display())));
         let below = [scene.daemon.state(), scene.folder().join("s"), scene.folder().join("runc"), scene.daemon.root()];
         for path in below.iter().flat_map(|dir| files(dir)) {
-            if path.starts_with(scene.daemon.state()) || path.display().to_string().contains(word) || !path.starts_with(scene.daemon.root()) {
+            if path.starts_with(scene.daemon.state())
+                || path.display().to_string().contains(word)
+                || !path.starts_with(scene.daemon.root())
+            {
                 found.insert(format!("file {}", path.display()));
             }
         }
@@ -39,7 +43,7 @@ impl Traces {
 
     /// What is here and was not in `before`.
     #[must_use]
-    pub fn since(&self, before: &Self) -> Vec<&String> {
+    pub fn since<'a>(&'a self, before: &'a Self) -> Vec<&'a String> {
         self.0.difference(&before.0).collect()
     }
 }
@@ -85,8 +89,7 @@ fn cgroups(word: &str) -> Vec<PathBuf> {
 
 fn directories(below: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(below).into_iter().flatten().flatten();
-    let found: Vec<PathBuf> =
-        entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect();
+    let found: Vec<PathBuf> = entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect();
     let deeper: Vec<PathBuf> = found.iter().flat_map(|path| directories(path)).collect();
     found.into_iter().chain(deeper).collect()
 }

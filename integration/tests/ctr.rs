@@ -123,13 +123,17 @@ fn content() -> anyhow::Result<()> {
 #[test]
 fn content_that_is_brought() -> anyhow::Result<()> {
     let scene = Scene::new()?;
-    let mut ingest = scene.ctr_command(["content", "ingest", "a-reference"]).stdin(Stdio::piped()).spawn()?;
-    ingest.stdin.take().expect("stdin is piped").write_all(b"brought")?;
-    assert!(ingest.wait()?.success());
     let digest = wharf_types::Digest::of(b"brought").to_string();
+    let bring = || -> anyhow::Result<bool> {
+        let mut ingest = scene.ctr_command(["content", "ingest", "a-reference"]).stdin(Stdio::piped()).spawn()?;
+        ingest.stdin.take().expect("stdin is piped").write_all(b"brought")?;
+        assert!(ingest.wait()?.success());
+        // A label holds it; until then the one collection that follows the daemon's start may take it.
+        Ok(scene.ctr(["content", "label", &digest, "containerd.io/gc.root=test"]).status == 0)
+    };
+    assert!(bring()? || bring()?, "what was brought is gone");
     assert_eq!(scene.ctr(["content", "get", &digest]).ok()?, "brought");
-    scene.ctr(["content", "label", &digest, "color=blue"]).ok()?;
-    assert!(scene.ctr(["content", "ls"]).ok()?.contains("color=blue"));
+    assert!(scene.ctr(["content", "ls"]).ok()?.contains("containerd.io/gc.root=test"));
     Ok(())
 }
 
@@ -145,6 +149,8 @@ fn snapshots() -> anyhow::Result<()> {
     assert!(ctr.ok("snapshots usage writable")?.contains("writable"));
     ctr.ok("snapshots commit made writable")?;
     ctr.ok("snapshots view looked-at made")?;
+    // Nothing holds a view that ctr 1.6 makes: the collector might take it before this test is through.
+    ctr.ok("snapshots label looked-at containerd.io/gc.root=test")?;
     std::fs::create_dir(&view)?;
     let mount = ctr.ok(&format!("snapshots mounts {} looked-at", view.display()))?;
     let seen = format!("{mount}\nls {0}/made {0}/bin/sh; ! touch {0}/not; umount {0}", view.display());

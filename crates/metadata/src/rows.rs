@@ -186,7 +186,8 @@ impl<'txn> Writing<'txn> {
     pub(crate) fn delete(&mut self, row: Row<'_>) -> Result<bool> {
         let there = self.table.remove(row.key()).map_err(|e| broken(self.file, e))?.is_some();
         self.written |= there;
-        self.removed |= there && row.object().is_some();
+        // An ingest holds nothing but its own bytes, which go with it: without it there is nothing more to collect.
+        self.removed |= there && row.object().is_some_and(|object| object.kind != ObjectKind::Ingest);
         Ok(there)
     }
 

@@ -32,7 +32,8 @@ impl Schedule {
         self.next
     }
 
-    /// Counts changes. A threshold that is met asks for a run at once; a deletion for one when the collector has rested.
+    /// Counts changes. A threshold that is met asks for a run at once; a deletion for one when the collector has rested, and not
+    /// before a moment has passed in which whoever deleted may name what it goes on with.
     pub(super) fn changed(&mut self, all: u64, deletions: u64, now: Instant) {
         self.mutations += all;
         self.deletions += deletions;
@@ -40,7 +41,7 @@ impl Schedule {
         if met(self.config.deletion_threshold, self.deletions) || met(self.config.mutation_threshold, self.mutations) {
             self.at(now + self.config.schedule_delay.get());
         } else if self.deletions > 0 && self.config.pause_threshold > 0.0 {
-            self.at(self.rested.max(now));
+            self.at(self.rested.max(now + SHORTEST));
         }
     }
 
@@ -105,6 +106,9 @@ mod tests {
         assert_eq!(schedule.next(), Some(now + Duration::from_secs(49)));
         schedule.changed(1, 1, now + Duration::from_secs(60));
         assert_eq!(schedule.next(), Some(now + Duration::from_secs(49)));
+        schedule.ran(Duration::ZERO, now + Duration::from_secs(61));
+        schedule.changed(1, 1, now + Duration::from_secs(90));
+        assert_eq!(schedule.next(), Some(now + Duration::from_secs(91)), "what was just deleted rests for a second");
     }
 
     #[test]
