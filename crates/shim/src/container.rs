@@ -178,7 +178,7 @@ impl Container {
         let rootfs = self.bundle.join("rootfs");
         wharf_sys::mount::unmount_all(&rootfs).map_err(unmounting(&rootfs))?;
         // A second deletion that waited finds the container gone; only the first one tells.
-        if shim.container(&self.id).is_ok() {
+        if shim.has(&self.id) {
             shim.forget(&self.id);
             for exec in self.execs() {
                 exec.process.end_unstarted();
@@ -276,7 +276,7 @@ async fn abandon(runtime: &Runc, id: &str, bundle: &Path, error: &Error) {
         let _ = runtime.delete(id, true).await;
         remove_cgroup(bundle);
     }
-    if let Err(error) = wharf_sys::mount::unmount_all(&bundle.join("rootfs")) {
+    if let Err(error) = wharf_sys::mount::unmount_all(bundle.join("rootfs")) {
         warn(&format!("after a failed creation: {error}"));
     }
 }

@@ -1,11 +1,16 @@
 //! The server: one thread, one task a call, and the chores of a subreaper.
 
 use std::fs;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::inotify;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use wharf_ttrpc::Server;
 
@@ -43,13 +48,12 @@ async fn run(Config { namespace, place, listener }: Config) -> Result<()> {
     let shim = Arc::new(Shim::new(namespace, place.state.clone(), place.socket.clone(), outbox));
     let reaper = tokio::spawn(reap(shim.clone()));
     let forwarder = tokio::spawn(forward(shim.clone(), place.ttrpc.clone()));
+    let watcher = tokio::spawn(abandoned(shim.clone(), place.bundle));
     let service = Arc::new(TaskService::new(shim.clone()));
     let server =
         Server::new().service("containerd.task.v3.Task", service.clone()).service("containerd.task.v2.Task", service);
-    tokio::select! {
-        () = server.serve(listener, shim.stopped()) => {}
-        () = abandoned(&shim, &place.bundle) => shim.stop(),
-    }
+    server.serve(listener, shim.stopped()).await;
+    watcher.abort();
     // Ends when all was delivered, or when there is nobody to deliver to any more.
     let _ = forwarder.await;
     reaper.abort();
@@ -77,11 +81,39 @@ async fn reap(shim: Arc<Shim>) {
     }
 }
 
-/// Returns when nothing runs here and the bundle is gone: whoever started us has forgotten us.
-async fn abandoned(shim: &Shim, bundle: &Path) {
+/// Stops the shim when nothing runs here and the bundle is gone: whoever started us has died before it could tell anybody.
+async fn abandoned(shim: Arc<Shim>, bundle: PathBuf) {
+    let left = || shim.is_empty() && !bundle.exists();
+    let watch = watch_for_removal(&bundle);
     let mut misses = 0;
     while misses < 2 {
-        tokio::time::sleep(IDLE).await;
-        misses = if shim.is_empty() && !bundle.exists() { misses + 1 } else { 0 };
+        tokio::select! {
+            // Its removal is the end, unless somebody else's container runs here.
+            () = happened(watch.as_ref()) => if left() { break },
+            () = tokio::time::sleep(IDLE) => misses = if left() { misses + 1 } else { 0 },
+        }
     }
+    shim.stop();
+}
+
+/// What becomes readable when a directory is renamed or removed; `None` where that cannot be watched.
+fn watch_for_removal(dir: &Path) -> Option<AsyncFd<OwnedFd>> {
+    let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok()?;
+    let removal = inotify::WatchFlags::MOVE_SELF | inotify::WatchFlags::DELETE_SELF | inotify::WatchFlags::ONLYDIR;
+    inotify::add_watch(&fd, dir, removal).ok()?;
+    wharf_runtime::watch(fd, Interest::READABLE).ok()
+}
+
+/// Waits for the next event of a watch, for ever where there is none.
+async fn happened(watch: Option<&AsyncFd<OwnedFd>>) {
+    let Some(Ok(mut guard)) = (match watch {
+        Some(watch) => Some(watch.readable().await),
+        None => None,
+    }) else {
+        return std::future::pending().await;
+    };
+    let mut space = [MaybeUninit::uninit(); 1024];
+    let mut reader = inotify::Reader::new(guard.get_inner(), &mut space);
+    while reader.next().is_ok() {}
+    guard.clear_ready();
 }

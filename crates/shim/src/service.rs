@@ -51,7 +51,7 @@ impl Handler for TaskService {
 
 async fn dispatch(shim: &Arc<Shim>, method: &str, payload: &[u8]) -> Result<Vec<u8>, Status> {
     match method {
-        "State" => answer(state(shim, decode(payload)?)),
+        "State" => answer(state(shim, decode(payload)?).await),
         "Create" => {
             answer(Box::pin(Container::create(shim, decode(payload)?)).await.map(|pid| api::CreateTaskResponse { pid }))
         }
@@ -62,11 +62,11 @@ async fn dispatch(shim: &Arc<Shim>, method: &str, payload: &[u8]) -> Result<Vec<
         "Resume" => answer(resume(shim, decode(payload)?).await),
         "Checkpoint" => answer::<()>(Err(Error::Unimplemented("checkpoints are not built".into()))),
         "Kill" => answer(kill(shim, decode(payload)?).await),
-        "Exec" => answer(exec(shim, decode(payload)?)),
-        "ResizePty" => answer(resize(shim, decode(payload)?)),
-        "CloseIO" => answer(close_io(shim, decode(payload)?)),
+        "Exec" => answer(exec(shim, decode(payload)?).await),
+        "ResizePty" => answer(resize(shim, decode(payload)?).await),
+        "CloseIO" => answer(close_io(shim, decode(payload)?).await),
         "Update" => answer(update(shim, decode(payload)?).await),
-        "Stats" => answer(sample(shim, decode(payload)?)),
+        "Stats" => answer(sample(shim, decode(payload)?).await),
         "Connect" => answer(connect(shim, decode(payload)?)),
         "Shutdown" => answer(shutdown(shim, decode(payload)?)),
         other => Err(Status::unknown_method(other)),
@@ -84,8 +84,8 @@ fn answer<M: Message>(result: Result<M>) -> Result<Vec<u8>, Status> {
     }
 }
 
-fn state(shim: &Shim, request: api::StateRequest) -> Result<api::StateResponse> {
-    let container = shim.container(&request.id)?;
+async fn state(shim: &Shim, request: api::StateRequest) -> Result<api::StateResponse> {
+    let container = shim.container(&request.id).await?;
     let process = container.process(&request.exec_id)?;
     let exit = process.exit();
     Ok(api::StateResponse {
@@ -116,7 +116,7 @@ fn status(container: &Container, process: &Process) -> TaskStatus {
 }
 
 async fn start(shim: &Arc<Shim>, request: api::StartRequest) -> Result<api::StartResponse> {
-    let container = shim.container(&request.id)?;
+    let container = shim.container(&request.id).await?;
     let pid = match request.exec_id.as_str() {
         "" => container.start(shim).await?,
         exec => container.exec_start(shim, exec).await?,
@@ -125,7 +125,7 @@ async fn start(shim: &Arc<Shim>, request: api::StartRequest) -> Result<api::Star
 }
 
 async fn delete(shim: &Shim, request: api::DeleteRequest) -> Result<api::DeleteResponse> {
-    let container = shim.container(&request.id)?;
+    let container = shim.container(&request.id).await?;
     let Exit { pid, status, at } = match request.exec_id.as_str() {
         "" => container.delete(shim).await?,
         exec => container.exec_delete(exec)?,
@@ -134,7 +134,7 @@ async fn delete(shim: &Shim, request: api::DeleteRequest) -> Result<api::DeleteR
 }
 
 async fn pids(shim: &Shim, request: api::PidsRequest) -> Result<api::PidsResponse> {
-    let container = shim.container(&request.id)?;
+    let container = shim.container(&request.id).await?;
     let execs = container.execs();
     let details = |pid| {
         let exec = execs.iter().find(|e| e.process.pid() == pid)?;
@@ -146,34 +146,34 @@ async fn pids(shim: &Shim, request: api::PidsRequest) -> Result<api::PidsRespons
 }
 
 async fn pause(shim: &Shim, request: api::PauseRequest) -> Result<()> {
-    shim.container(&request.id)?.pause(shim).await
+    shim.container(&request.id).await?.pause(shim).await
 }
 
 async fn resume(shim: &Shim, request: api::ResumeRequest) -> Result<()> {
-    shim.container(&request.id)?.resume(shim).await
+    shim.container(&request.id).await?.resume(shim).await
 }
 
 async fn kill(shim: &Shim, request: api::KillRequest) -> Result<()> {
     if request.signal > 64 {
         return Err(Error::invalid(format!("{} is not the number of a signal", request.signal)));
     }
-    let container = shim.container(&request.id)?;
+    let container = shim.container(&request.id).await?;
     match request.exec_id.as_str() {
         "" => container.kill(request.signal, request.all).await,
         exec => container.process(exec)?.signal(request.signal),
     }
 }
 
-fn exec(shim: &Shim, request: api::ExecProcessRequest) -> Result<()> {
-    shim.container(&request.id)?.exec_add(shim, request)
+async fn exec(shim: &Shim, request: api::ExecProcessRequest) -> Result<()> {
+    shim.container(&request.id).await?.exec_add(shim, request)
 }
 
-fn resize(shim: &Shim, request: api::ResizePtyRequest) -> Result<()> {
-    shim.container(&request.id)?.process(&request.exec_id)?.resize(request.width, request.height)
+async fn resize(shim: &Shim, request: api::ResizePtyRequest) -> Result<()> {
+    shim.container(&request.id).await?.process(&request.exec_id)?.resize(request.width, request.height)
 }
 
-fn close_io(shim: &Shim, request: api::CloseIoRequest) -> Result<()> {
-    let process = shim.container(&request.id)?.process(&request.exec_id)?;
+async fn close_io(shim: &Shim, request: api::CloseIoRequest) -> Result<()> {
+    let process = shim.container(&request.id).await?.process(&request.exec_id)?;
     if request.stdin {
         process.close_input();
     }
@@ -181,25 +181,25 @@ fn close_io(shim: &Shim, request: api::CloseIoRequest) -> Result<()> {
 }
 
 async fn update(shim: &Shim, request: api::UpdateTaskRequest) -> Result<()> {
-    let container = shim.container(&request.id)?;
+    let container = shim.container(&request.id).await?;
     let resources = request.resources.ok_or_else(|| Error::invalid("the update names no resources"))?;
     Ok(container.runtime.update(&container.id, resources.value).await?)
 }
 
 async fn wait(shim: &Shim, request: api::WaitRequest) -> Result<api::WaitResponse> {
-    let process = shim.container(&request.id)?.process(&request.exec_id)?;
+    let process = shim.container(&request.id).await?.process(&request.exec_id)?;
     let exit = process.wait().await;
     Ok(api::WaitResponse { exit_status: exit.status, exited_at: Some(timestamp(exit.at)) })
 }
 
-fn sample(shim: &Shim, request: api::StatsRequest) -> Result<api::StatsResponse> {
-    let container = shim.container(&request.id)?;
+async fn sample(shim: &Shim, request: api::StatsRequest) -> Result<api::StatsResponse> {
+    let container = shim.container(&request.id).await?;
     Ok(api::StatsResponse { stats: Some(stats::sample(&container.cgroup)?) })
 }
 
 fn connect(shim: &Shim, request: api::ConnectRequest) -> Result<api::ConnectResponse> {
-    // A group's shim is asked before its containers exist, too.
-    let task_pid = shim.container(&request.id).map_or(0, |c| c.init.pid());
+    // Whoever asks wants the shim, which is here before its containers are.
+    let task_pid = shim.created(&request.id).map_or(0, |c| c.init.pid());
     let version = env!("CARGO_PKG_VERSION").into();
     Ok(api::ConnectResponse { shim_pid: std::process::id(), task_pid, version })
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use prost::Message;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use wharf_api::containerd::services::events::ttrpc::v1::ForwardRequest;
 use wharf_api::containerd::types::Envelope;
 use wharf_runtime::Children;
@@ -27,6 +27,8 @@ pub(crate) struct Shim {
     socket: PathBuf,
     /// `None` while a container is being created.
     containers: Mutex<BTreeMap<String, Option<Arc<Container>>>>,
+    /// Told when a creation has ended, well or not.
+    settled: Notify,
     stop: watch::Sender<bool>,
 }
 
@@ -39,7 +41,8 @@ pub(crate) struct Reserved<'a> {
 impl Shim {
     pub(crate) fn new(namespace: String, state: PathBuf, socket: PathBuf, outbox: Outbox) -> Self {
         let (children, containers) = (Children::default(), Mutex::default());
-        Self { namespace, state, children, outbox, socket, containers, stop: watch::Sender::new(false) }
+        let (settled, stop) = (Notify::new(), watch::Sender::new(false));
+        Self { namespace, state, children, outbox, socket, containers, settled, stop }
     }
 
     pub(crate) fn namespace(&self) -> &str {
@@ -59,10 +62,30 @@ impl Shim {
         &self.outbox
     }
 
-    /// The container of an id.
-    pub(crate) fn container(&self, id: &str) -> Result<Arc<Container>> {
-        let found = self.containers().get(id).and_then(Clone::clone);
-        found.ok_or_else(|| Error::NotFound(format!("container {id:?} is not in this shim")))
+    /// The container of an id; of one that is being created, once that is done. A daemon that died meanwhile asks for it when
+    /// it is back, and must not be told that there is none.
+    pub(crate) async fn container(&self, id: &str) -> Result<Arc<Container>> {
+        loop {
+            let mut settled = std::pin::pin!(self.settled.notified());
+            // From here on nothing is missed, and the lock is not held over the wait.
+            settled.as_mut().enable();
+            match self.containers().get(id) {
+                Some(Some(container)) => return Ok(container.clone()),
+                Some(None) => {}
+                None => return Err(Error::NotFound(format!("container {id:?} is not in this shim"))),
+            }
+            settled.await;
+        }
+    }
+
+    /// The container of an id, if it has been created.
+    pub(crate) fn created(&self, id: &str) -> Option<Arc<Container>> {
+        self.containers().get(id).and_then(Clone::clone)
+    }
+
+    /// True while a container of this id exists, or is being created.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.containers().contains_key(id)
     }
 
     /// Takes a name.
@@ -131,6 +154,7 @@ impl Shim {
 impl Reserved<'_> {
     pub(crate) fn fill(self, container: Arc<Container>) {
         self.shim.containers().insert(self.id.clone(), Some(container));
+        self.shim.settled.notify_waiters();
     }
 }
 
@@ -139,6 +163,7 @@ impl Drop for Reserved<'_> {
         let mut containers = self.shim.containers();
         if matches!(containers.get(&self.id), Some(None)) {
             containers.remove(&self.id);
+            self.shim.settled.notify_waiters();
         }
     }
 }

@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Command;
 
 use prost::Message as _;
@@ -13,7 +14,7 @@ use support::{LIMIT, Stage, with_stdin};
 use wharf_api::containerd::runc::v1 as runc;
 use wharf_api::containerd::runtime::bootstrap::v1::{BootstrapParams, BootstrapResult};
 use wharf_api::containerd::task::v3 as api;
-use wharf_ttrpc::Client;
+use wharf_ttrpc::{CallOptions, Client, Code, Status};
 
 #[tokio::test]
 async fn every_form_of_start_gets_its_answer_and_a_group_shares_a_shim() {
@@ -54,7 +55,7 @@ async fn events_wait_for_the_daemon_and_come_in_order() {
     let shim = stage.shim("late").await;
     shim.create_quiet().await;
     shim.start("").await.unwrap();
-    shim.exec("x", &["true"], [std::path::Path::new(""); 3]).await;
+    shim.exec("x", &["true"], [Path::new(""); 3]).await;
     shim.start("x").await.unwrap();
     shim.wait("x").await;
     shim.kill("", 9).await.unwrap();
@@ -74,7 +75,7 @@ async fn events_wait_for_the_daemon_and_come_in_order() {
     assert!(pid.is_none(), "the socket is closed by the shutdown");
 }
 
-fn shim_of(socket: &std::path::Path) -> Option<()> {
+fn shim_of(socket: &Path) -> Option<()> {
     std::os::unix::net::UnixStream::connect(socket).ok().map(drop)
 }
 
@@ -85,9 +86,7 @@ async fn after_kill_9_of_the_shim_delete_cleans_up_and_delivers() {
     let shim = stage.shim("dead").await;
     let pid = shim.create_quiet().await;
     shim.start("").await.unwrap();
-    let status = Command::new("/bin/kill").args(["-9", &shim.pid().await.to_string()]).status().unwrap();
-    assert!(status.success());
-    shim.client.closed().await;
+    shim.crash(stage.shims()[0]).await;
     let mut events = stage.listen();
     let id = "dead";
     let mut command = stage.command(id, "delete");
@@ -110,32 +109,57 @@ case \" $* \" in *' create '*) echo $$ > \"${0%/*}/begun\"; until [ -e \"${0%/*}
 exec runc \"$@\"
 ";
 
+/// Begins to create a container by a runtime that is slow about it, and returns once the runtime has begun.
+async fn begin(stage: &Stage, id: &str, shim: &support::Shim) -> tokio::task::JoinHandle<Result<u32, Status>> {
+    let slow = stage.dir.path().join("slow");
+    fs::write(&slow, SLOW).unwrap();
+    fs::set_permissions(&slow, fs::Permissions::from_mode(0o700)).unwrap();
+    let options = runc::Options { binary_name: slow.to_str().unwrap().into(), ..Default::default() };
+    let options = prost_types::Any { type_url: "containerd.runc.v1.Options".into(), value: options.encode_to_vec() };
+    let bundle = stage.bundle(id).to_str().unwrap().into();
+    let request = api::CreateTaskRequest { id: id.into(), bundle, options: Some(options), ..Default::default() };
+    let client = shim.client.clone();
+    let creating = tokio::spawn(async move {
+        let limit = CallOptions { timeout: Some(LIMIT), ..CallOptions::default() };
+        let answer = client.call::<_, api::CreateTaskResponse>("containerd.task.v3.Task", "Create", &request, &limit);
+        Ok(answer.await?.pid)
+    });
+    while !fs::read_to_string(stage.dir.path().join("begun")).is_ok_and(|pid| pid.ends_with('\n')) {
+        tokio::task::yield_now().await;
+    }
+    creating
+}
+
+#[tokio::test]
+async fn who_asks_for_a_container_in_the_making_is_answered_once_it_is_made() {
+    let stage = Stage::new();
+    let _events = stage.listen();
+    stage.make("making", &["sleep", "100"], false);
+    let shim = stage.shim("making").await;
+    let creating = begin(&stage, "making", &shim).await;
+    assert_eq!(shim.create([Path::new(""); 3], false).await.unwrap_err().code, Code::AlreadyExists);
+    let (state, ()) = tokio::join!(shim.state(""), async {
+        // The question is with the shim by the time that it has answered this one.
+        assert!(shim.pid().await > 0);
+        fs::write(stage.dir.path().join("go"), "").unwrap();
+    });
+    let pid = creating.await.unwrap().unwrap();
+    assert_eq!((state.as_ref().unwrap().pid, state.unwrap().status), (pid, 1));
+    shim.delete("").await.unwrap();
+    assert_eq!(shim.state("").await.unwrap_err().code, Code::NotFound);
+    shim.shutdown().await;
+}
+
 #[tokio::test]
 async fn after_kill_9_in_the_middle_of_a_creation_nothing_is_left() {
     let stage = Stage::new();
     let _events = stage.listen();
-    let bundle = stage.make("half", &["sleep", "100"], false);
+    stage.make("half", &["sleep", "100"], false);
     let at = |name: &str| stage.dir.path().join(name);
-    fs::write(at("slow"), SLOW).unwrap();
-    fs::set_permissions(at("slow"), fs::Permissions::from_mode(0o700)).unwrap();
     let shim = stage.shim("half").await;
-    let options = runc::Options { binary_name: at("slow").to_str().unwrap().into(), ..Default::default() };
-    let request = api::CreateTaskRequest {
-        id: "half".into(),
-        bundle: bundle.to_str().unwrap().into(),
-        options: Some(prost_types::Any {
-            type_url: "containerd.runc.v1.Options".into(),
-            value: options.encode_to_vec(),
-        }),
-        ..Default::default()
-    };
-    let (created, ()) = tokio::join!(shim.call::<_, api::CreateTaskResponse>("Create", &request), async {
-        while !fs::read_to_string(at("begun")).is_ok_and(|pid| pid.ends_with('\n')) {
-            tokio::task::yield_now().await;
-        }
-        let status = Command::new("/bin/kill").args(["-9", &stage.shims()[0].to_string()]).status().unwrap();
-        assert!(status.success());
-    });
+    let creating = begin(&stage, "half", &shim).await;
+    shim.crash(stage.shims()[0]).await;
+    let created = creating.await.unwrap();
     assert!(created.is_err(), "nobody was there to answer");
     let mut cleaner = stage.command("half", "delete").stdout(std::process::Stdio::piped()).spawn().unwrap();
     // It is seen waiting for the runtime, which goes on only now.
@@ -148,10 +172,28 @@ async fn after_kill_9_in_the_middle_of_a_creation_nothing_is_left() {
     let stat = fs::read_to_string(format!("/proc/{}/stat", slow.trim())).unwrap_or_default();
     assert!(stat.is_empty() || stat.contains(") Z "), "the creation goes on: {stat}");
     let cgroup = format!("/sys/fs/cgroup/memory/wharf-shim-test/{}-half", std::process::id());
-    assert!(!std::path::Path::new(&cgroup).exists(), "{cgroup} is left");
+    assert!(!Path::new(&cgroup).exists(), "{cgroup} is left");
     assert_eq!(fs::read_dir(at("runc/test")).unwrap().count(), 0, "the runtime's record is left");
     let left = Command::new("runc").arg("--root").arg(at("runc/test")).args(["state", "half"]).output().unwrap();
     assert!(!left.status.success());
+}
+
+#[tokio::test]
+async fn a_shim_that_nobody_knows_of_goes_with_its_bundle() {
+    let stage = Stage::new();
+    let bundle = stage.make("unknown", &["true"], false);
+    let shim = stage.shim("unknown").await;
+    fs::rename(&bundle, stage.bundle(".old-unknown")).unwrap();
+    tokio::time::timeout(LIMIT, shim.client.closed()).await.unwrap();
+    assert!(!shim.socket.exists());
+    // One that has a container stays: it is the other containers' of its group.
+    let bundle = stage.make("busy", &["sleep", "100"], false);
+    let shim = stage.shim("busy").await;
+    shim.create_quiet().await;
+    shim.start("").await.unwrap();
+    fs::rename(&bundle, stage.bundle("moved")).unwrap();
+    assert_eq!(shim.state("").await.unwrap().status, 2);
+    fs::rename(stage.bundle("moved"), &bundle).unwrap();
 }
 
 #[tokio::test]
@@ -163,9 +205,7 @@ async fn the_ledger_outlives_the_shim() {
     shim.create_quiet().await;
     shim.start("").await.unwrap();
     assert_eq!(shim.wait("").await, 5);
-    let status = Command::new("/bin/kill").args(["-9", &shim.pid().await.to_string()]).status().unwrap();
-    assert!(status.success());
-    shim.client.closed().await;
+    shim.crash(stage.shims()[0]).await;
     let mut command = stage.command("told", "delete");
     let out = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     assert_eq!(api::DeleteResponse::decode(out.stdout.as_slice()).unwrap().exit_status, 5);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
+use rustix::event::{PollFd, PollFlags};
 use tokio::sync::mpsc;
 use wharf_api::containerd::services::events::ttrpc::v1::ForwardRequest;
 use wharf_api::containerd::task::v3 as api;
@@ -225,6 +226,15 @@ impl Shim {
     pub async fn shutdown(&self) {
         let _ = self.call::<_, ()>("Shutdown", &api::ShutdownRequest { id: self.id.clone(), now: false }).await;
         tokio::time::timeout(LIMIT, self.client.closed()).await.unwrap();
+    }
+
+    /// Kills the shim, and returns once it has ended: its descriptors close one after the other before.
+    pub async fn crash(&self, pid: i32) {
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        let fd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        let ended = move || rustix::event::poll(&mut [PollFd::new(&fd, PollFlags::IN)], None).unwrap();
+        tokio::task::spawn_blocking(ended).await.unwrap();
     }
 
     pub async fn pid(&self) -> u32 {
