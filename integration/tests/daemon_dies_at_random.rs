@@ -14,6 +14,7 @@ use wharf_client::io::Io;
 use wharf_client::{Client, Image, NewContainer};
 use wharf_integration::stage::{STUCK, Stage};
 use wharf_integration::traces::{self, Traces};
+use wharf_types::{ErrorKind, Kind as _};
 
 const ROUNDS: usize = 20;
 /// Who make and end containers side by side.
@@ -89,7 +90,12 @@ async fn settle(client: &Client, moment: u64) -> anyhow::Result<()> {
     for record in records {
         let (id, label) = (record.id, record.labels.get("status").cloned().unwrap_or_default());
         let container = client.container(&id).await?;
-        if let Ok(task) = container.task().await {
+        let task = match container.task().await {
+            Ok(task) => Some(task),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(task) = task {
             let state = task.state().await?;
             if state.status() == Status::Created {
                 task.kill(9, false).await?;

@@ -8,6 +8,7 @@ use wharf_api::containerd::services::containers::v1 as api;
 use wharf_api::containerd::services::snapshots::v1 as snapshots;
 use wharf_api::containerd::services::tasks::v1::CreateTaskRequest;
 use wharf_api::containerd::types::Mount;
+use wharf_types::{ErrorKind, Kind as _};
 
 use crate::io::{Io, Streams};
 use crate::spec::{self, Process};
@@ -283,6 +284,10 @@ impl Container {
         if self.record.snapshot_key.is_empty() {
             return Ok(());
         }
-        self.client.remove_snapshot(&self.record.snapshotter, &self.record.snapshot_key).await
+        match self.client.remove_snapshot(&self.record.snapshotter, &self.record.snapshot_key).await {
+            // Without the record nothing holds the snapshot, and the collector may have been here first.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 }
