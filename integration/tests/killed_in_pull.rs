@@ -21,9 +21,10 @@ fn image() -> Image {
     let mut builder = Image::builder().entrypoint(["/x"]);
     for (layer, megabytes) in LAYERS.into_iter().enumerate() {
         let files = (0..megabytes).map(|file| (format!("data/{layer}/{file}"), images::megabyte(layer * 100 + file)));
-        let layer = files.fold(Layer::new().file("both", 0o644, format!("{layer}")), |layer, (path, bytes)| {
-            layer.file(&path, 0o644, bytes)
-        });
+        // Directories that no layer lists would get the time of their extraction.
+        let base = Layer::new().dir("data", 0o755).dir(&format!("data/{layer}"), 0o755);
+        let layer = files
+            .fold(base.file("both", 0o644, format!("{layer}")), |layer, (path, bytes)| layer.file(&path, 0o644, bytes));
         builder = builder.layer(layer, Compression::Gzip);
     }
     builder.build()

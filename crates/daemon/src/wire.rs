@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use wharf_diff::apply::LayerApplier;
 use wharf_events::Hub;
 use wharf_metadata::Database;
-use wharf_server::{Announcer, Identity, Services, Stop, Stopping};
+use wharf_server::{Announcer, Identity, Pulls, Services, Stop, Stopping};
 use wharf_supervisor::ShimManager;
 use wharf_types::Platform;
 
@@ -51,6 +51,7 @@ impl Wired {
             stores: Arc::new(Announcer { stores: views, exchange: hub.clone() }),
             applier: Arc::new(LayerApplier::new()),
             registries: Arc::new(Configured::new(&config.registry.plain_http)),
+            pulls: Pulls::default(),
             tasks: tasks.clone(),
             events: hub.clone(),
             identity: identity(directories, snapshotters)?,

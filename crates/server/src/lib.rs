@@ -40,3 +40,4 @@ pub use announce::{Announcer, event_field, publish_collected};
 pub use serve::{MAX_MESSAGE_BYTES, router, serve};
 pub use services::{Access, Identity, Registries, Services, Stores};
 pub use stopping::{Stop, Stopping};
+pub use transfer::Pulls;

@@ -13,6 +13,7 @@ use wharf_supervisor::TaskManager;
 use wharf_types::{Namespace, Platform};
 
 use crate::Stopping;
+use crate::transfer::Pulls;
 
 /// Everything that the services are adapters over.
 #[derive(Clone)]
@@ -31,6 +32,8 @@ pub struct Services {
     pub applier: Arc<dyn Applier>,
     /// Where images come from.
     pub registries: Arc<dyn Registries>,
+    /// Pulls that are under way.
+    pub pulls: Pulls,
     /// Tasks.
     pub tasks: Arc<dyn TaskManager>,
     /// Events.

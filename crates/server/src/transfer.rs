@@ -7,4 +7,5 @@ pub(crate) mod pull;
 mod save;
 pub(crate) mod tag;
 
+pub use held::Pulls;
 pub(crate) use progress::Reporter;

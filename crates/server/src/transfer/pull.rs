@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tonic::Status;
 use wharf_api::containerd::types::transfer::{ImageStore, OciRegistry, UnpackConfiguration};
+use wharf_fetch::Resolver;
 use wharf_snapshot::Snapshotter;
 use wharf_transfer::{Options, Puller};
 use wharf_types::{Labels, Platform, Reference};
@@ -33,14 +34,33 @@ pub(crate) async fn pull(
 ) -> Result<(), Status> {
     check(&to)?;
     let reference: Reference = from.reference.parse().map_err(refuse)?;
-    let name = if to.name.is_empty() { reference.to_string() } else { to.name.clone() };
     let access = access(streams, &call.namespace, &from.reference, from.resolver)?;
     let resolver = services.registries.resolver(access).map_err(refuse)?;
     let held = match call.lease {
         Some(_) => None,
-        None => Some(Held::begin(services.leases.clone(), call.namespace.clone()).await?),
+        None => {
+            let (pulls, leases) = (services.pulls.clone(), services.leases.clone());
+            Some(Held::begin(pulls, leases, call.namespace.clone(), &reference).await?)
+        }
     };
     call.lease = call.lease.or_else(|| held.as_ref().map(|held| held.id.clone()));
+    let pulled = pull_held(services, call, reference, resolver, to, reporter).await;
+    if let Some(held) = held {
+        held.end(&pulled).await?;
+    }
+    pulled
+}
+
+/// Pulls under the call's lease.
+async fn pull_held(
+    services: Services,
+    call: Call,
+    reference: Reference,
+    resolver: Arc<dyn Resolver>,
+    to: ImageStore,
+    reporter: Reporter,
+) -> Result<(), Status> {
+    let name = if to.name.is_empty() { reference.to_string() } else { to.name.clone() };
     let (options, unpack) = wanted(&services, &to);
     let puller = {
         let (services, call) = (services.clone(), call.clone());
@@ -59,7 +79,6 @@ pub(crate) async fn pull(
     blocking(move || save(&services, &call, &saved, target, labels(to.labels))).await?;
     reporter.say("saved", &name, Some(&pulled.target));
     reporter.say(format!("Completed pull from {reference}"), "", None);
-    drop(held);
     Ok(())
 }
 
