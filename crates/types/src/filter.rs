@@ -132,9 +132,9 @@ impl Selector {
         match &self.test {
             Test::Present => value.is_some(),
             Test::Equal(wanted) => value.is_some_and(|value| value == *wanted),
-            // What is not there is not equal either.
-            Test::NotEqual(unwanted) => value.is_none_or(|value| value != *unwanted),
-            Test::Matches(regex) => value.is_some_and(|value| regex.is_match(&value)),
+            // What is not there is like an empty text to these two, as clients expect: `parent!=""` finds those with one.
+            Test::NotEqual(unwanted) => value.unwrap_or_default() != *unwanted,
+            Test::Matches(regex) => regex.is_match(&value.unwrap_or_default()),
         }
     }
 }
