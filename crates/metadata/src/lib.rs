@@ -69,10 +69,10 @@ pub trait Namespaces: Send + Sync {
     /// # Errors
     /// `AlreadyExists`; `InvalidArgument` for a label that is too long.
     fn create(&self, name: &Namespace, labels: &Labels) -> Result<()>;
-    /// Changes labels.
+    /// Changes labels. (As any record does, a label makes the namespace that it is written in.)
     ///
     /// # Errors
-    /// `NotFound`; `InvalidArgument` for a label that is too long.
+    /// `InvalidArgument` for a label that is too long.
     fn update(&self, name: &Namespace, change: &wharf_types::LabelChange) -> Result<NamespaceRecord>;
     /// Removes an empty namespace.
     ///

@@ -48,7 +48,7 @@ impl Namespaces for Database {
 
     fn update(&self, name: &Namespace, change: &LabelChange) -> Result<NamespaceRecord> {
         self.inner.write(|rows| {
-            let mut found: codec::Namespace = rows.find(row(name))?.ok_or_else(|| missing(name))?;
+            let mut found: codec::Namespace = rows.find(row(name))?.unwrap_or_default();
             change.apply(&mut found.labels);
             found.labels = checked("namespace", name.as_str(), found.labels)?;
             rows.put(row(name), &found)?;

@@ -152,5 +152,7 @@ fn a_namespace_goes_only_when_it_is_empty() {
     refused(namespaces.create(&ns, &map(&[])), ErrorKind::AlreadyExists);
     let changed = namespaces.update(&ns, &LabelChange::Merge(map(&[("a", ""), ("c", "3")]))).unwrap();
     assert_eq!(changed.labels, map(&[("b", "2"), ("c", "3")]));
-    refused(namespaces.update(&namespace("none"), &LabelChange::Replace(map(&[]))), ErrorKind::NotFound);
+    // Clients label a namespace before anything is in it.
+    namespaces.update(&namespace("new"), &LabelChange::Merge(map(&[("a", "1")]))).unwrap();
+    assert_eq!(namespaces.get(&namespace("new")).unwrap().labels, map(&[("a", "1")]));
 }
