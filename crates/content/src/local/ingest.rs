@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::disk::{self, At as _, Durability};
 use super::layout::{self, Layout};
@@ -27,15 +28,16 @@ pub(super) fn status(path: &Path) -> Result<Option<Status>> {
         return Ok(None);
     }
     let updated_at = found.modified().at("read the time of", &data)?;
-    // The times of a commit or a power cut are no reason to lose the bytes.
-    let started_at = fs::metadata(path.join("startedat")).and_then(|found| found.modified());
+    // A lost time is no reason to lose the bytes.
+    let started_at = fs::metadata(path.join("startedat")).and_then(|found| found.modified()).unwrap_or(updated_at);
     Ok(Some(Status {
         reference,
         offset: found.len(),
         total: text(&path.join("total"))?.and_then(|text| text.parse().ok()),
         expected: text(&path.join("expected"))?.and_then(|text| text.parse().ok()),
-        started_at: started_at.unwrap_or(updated_at),
-        updated_at,
+        started_at,
+        // The kernel's clock for files is coarse: it may stand a few milliseconds before ours.
+        updated_at: updated_at.max(started_at),
     }))
 }
 
@@ -47,7 +49,7 @@ pub(super) fn begin(layout: &Layout, ingest: &Ingest) -> Result<File> {
     let begin = || -> io::Result<File> {
         DirBuilder::new().mode(0o700).create(&unfinished)?;
         write("ref", &ingest.reference)?;
-        write("startedat", "")?;
+        File::create(unfinished.join("startedat"))?.set_modified(SystemTime::now())?;
         if let Some(total) = ingest.total {
             write("total", &total.to_string())?;
         }

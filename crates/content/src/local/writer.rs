@@ -203,7 +203,7 @@ impl Writer for FileWriter {
     fn status(&self) -> Status {
         let mut status = self.status.clone();
         if let Ok(Ok(found)) = self.data().map(File::metadata) {
-            status.updated_at = found.modified().unwrap_or(status.updated_at);
+            status.updated_at = found.modified().map_or(status.updated_at, |updated| updated.max(status.started_at));
         }
         status
     }

@@ -1,5 +1,7 @@
 //! Ingests, until they are committed.
 
+use std::time::SystemTime;
+
 use wharf_types::{Digest, ErrorKind, Filters};
 
 use super::{all, blob, filter, ingest, ingest_of, put, refused, written};
@@ -42,7 +44,10 @@ fn a_dropped_ingest_goes_on_where_it_stood(store: &dyn ContentStore) {
 }
 
 fn the_status_follows_what_is_written(store: &dyn ContentStore) {
+    let before = SystemTime::now();
     let mut writer = store.writer(&ingest("status follows")).unwrap();
+    let started = writer.status().started_at;
+    assert!(before <= started && started <= SystemTime::now(), "{before:?} {started:?}");
     assert_eq!(writer.status().offset, 0);
     assert_eq!(writer.digest(), Digest::of(b""));
     for (number, expected) in [b"a".as_slice(), b"aa", b"aaa"].iter().zip(1..) {
