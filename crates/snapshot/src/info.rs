@@ -10,7 +10,8 @@ impl Fields for Info {
     fn field(&self, path: &[&str]) -> Option<Cow<'_, str>> {
         match path {
             ["name"] => Some(Cow::Borrowed(&self.name)),
-            ["parent"] => self.parent.as_deref().map(Cow::Borrowed),
+            // Every snapshot has the field, as containerd's do: `parent==""` finds those without one.
+            ["parent"] => Some(Cow::Borrowed(self.parent.as_deref().unwrap_or_default())),
             ["kind"] => Some(Cow::Borrowed(self.kind.name())),
             // A label's key has points of its own, which a filter may leave unquoted.
             ["labels", key @ ..] => self.labels.get(&key.join(".")).map(|value| Cow::Borrowed(value.as_str())),
@@ -39,7 +40,7 @@ mod tests {
         assert_eq!(info.field(&["labels", "a.b/c"]).as_deref(), Some("v"));
         assert_eq!(info.field(&["labels", "a", "b/c"]).as_deref(), Some("v"));
         assert_eq!(info.field(&["kind"]).as_deref(), Some("view"));
-        assert_eq!(info.field(&["parent"]), None);
+        assert_eq!(info.field(&["parent"]).as_deref(), Some(""));
         assert_eq!(info.field(&["labels"]), None);
     }
 }
