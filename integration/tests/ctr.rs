@@ -165,6 +165,39 @@ fn snapshots() -> anyhow::Result<()> {
 }
 
 #[test]
+fn the_difference_of_two_snapshots_is_a_layer() -> anyhow::Result<()> {
+    let ctr = Ctr::new()?;
+    let chain_id = ctr.chain_id()?;
+    let active = ctr.scene.folder().join("active");
+    std::fs::create_dir(&active)?;
+    ctr.ok(&format!("snapshots prepare changed {chain_id}"))?;
+    let mount = ctr.ok(&format!("snapshots mounts {} changed", active.display()))?;
+    let change = format!("{mount}\ncd {0}\necho new > etc/new\nrm bin/vi\ncd /\numount {0}", active.display());
+    wharf_integration::command::sh(&change).ok()?;
+    let layer = ctr.scene.ctr_command(["snapshots", "diff", "changed"]).output()?;
+    assert!(layer.status.success(), "{}", String::from_utf8_lossy(&layer.stderr));
+    let file = ctr.scene.folder().join("layer.tar.gz");
+    std::fs::write(&file, &layer.stdout)?;
+    let listed = wharf_integration::command::sh(&format!("tar -tzf {}", file.display())).ok()?;
+    let mut names: Vec<&str> = listed.lines().collect();
+    names.sort_unstable();
+    assert_eq!(names, ["bin/", "bin/.wh.vi", "etc/", "etc/new"]);
+    // Kept, it is a blob with what it is when inflated, and its label.
+    let keep = ["--keep", "--label", "color=blue", "--ref", "mine", "changed", &chain_id];
+    let kept = ctr.scene.ctr_command([&["snapshots", "diff"], keep.as_slice()].concat()).output()?;
+    assert!(kept.status.success(), "{}", String::from_utf8_lossy(&kept.stderr));
+    let blobs = ctr.ok("content ls")?;
+    let row = blobs.lines().find(|line| line.contains("color=blue")).context("it is not there")?;
+    assert!(row.contains("containerd.io/uncompressed=sha256:"), "{row}");
+    let plain = ["snapshots", "diff", "--media-type", "application/vnd.oci.image.layer.v1.tar", "changed"];
+    let plain = ctr.scene.ctr_command(plain).output()?;
+    assert_eq!(plain.stdout.get(257..262), Some(&b"ustar"[..]));
+    let unknown = ctr.refused("snapshots diff --media-type text/plain changed")?;
+    assert!(unknown.contains("text/plain"), "{unknown}");
+    Ok(())
+}
+
+#[test]
 fn run_and_its_exit_codes() -> anyhow::Result<()> {
     let ctr = Ctr::new()?;
     let run = |id: &str, script: &str| ctr.scene.ctr(["run", "--rm", &ctr.busybox, id, "sh", "-c", script]);

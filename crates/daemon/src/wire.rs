@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use wharf_diff::apply::LayerApplier;
+use wharf_diff::{LayerApplier, LayerComparer};
 use wharf_events::Hub;
 use wharf_metadata::Database;
 use wharf_server::{Announcer, Identity, Pulls, Services, Stop, Stopping};
@@ -50,6 +50,7 @@ impl Wired {
             leases: records,
             stores: Arc::new(Announcer { stores: views, exchange: hub.clone() }),
             applier: Arc::new(LayerApplier::new()),
+            comparer: Arc::new(LayerComparer::new()),
             registries: Arc::new(Configured::new(&config.registry.plain_http)),
             pulls: Pulls::default(),
             tasks: tasks.clone(),

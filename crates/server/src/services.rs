@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use wharf_content::ContentStore;
-use wharf_diff::Applier;
+use wharf_diff::{Applier, Comparer};
 use wharf_events::Exchange;
 use wharf_fetch::{CredentialSource, Resolver, Scheme};
 use wharf_metadata::{Containers, Images, Leases, Namespaces};
@@ -30,6 +30,8 @@ pub struct Services {
     pub stores: Arc<dyn Stores>,
     /// What extracts layers.
     pub applier: Arc<dyn Applier>,
+    /// What writes layers.
+    pub comparer: Arc<dyn Comparer>,
     /// Where images come from.
     pub registries: Arc<dyn Registries>,
     /// Pulls that are under way.

@@ -1,19 +1,22 @@
-//! A layer to a tree of files.
+//! A layer to a tree of files, and back.
+
+mod write;
 
 use std::io::{self, Read};
 
 use tonic::{Request, Response, Status, async_trait};
 use wharf_api::containerd::services::diff::v1 as api;
 use wharf_content::Reader;
+use wharf_diff::Comparison;
 use wharf_types::Descriptor;
 
 use crate::Services;
 use crate::blocking::blocking;
 use crate::call::Call;
-use crate::convert::{descriptor, from_descriptor, from_mount};
+use crate::convert::{descriptor, from_descriptor, from_mount, labels, time};
 use crate::refuse::{missing, refuse, unimplemented};
 
-/// Over [`wharf_diff::Applier`].
+/// Over [`wharf_diff::Applier`] and [`wharf_diff::Comparer`].
 pub(crate) struct Diff(pub(crate) Services);
 
 /// The media type of what an applied layer inflates to.
@@ -40,8 +43,22 @@ impl api::diff_server::Diff for Diff {
         Ok(Response::new(api::ApplyResponse { applied: Some(descriptor(applied.await?)) }))
     }
 
-    async fn diff(&self, _: Request<api::DiffRequest>) -> Result<Response<api::DiffResponse>, Status> {
-        Err(unimplemented("writing the difference of two snapshots as a layer is not built yet"))
+    async fn diff(&self, request: Request<api::DiffRequest>) -> Result<Response<api::DiffResponse>, Status> {
+        let (call, services) = (Call::of(&request)?, self.0.clone());
+        let request = request.into_inner();
+        let epoch = request.source_date_epoch.map(time).transpose()?;
+        let wanted = write::Wanted {
+            lower: request.left.into_iter().map(from_mount).collect(),
+            upper: request.right.into_iter().map(from_mount).collect(),
+            comparison: Comparison { media_type: request.media_type, source_date_epoch: epoch },
+            reference: Some(request.r#ref).filter(|reference| !reference.is_empty()),
+            labels: labels(request.labels),
+        };
+        let written = blocking(move || {
+            let store = services.stores.content(&call.namespace, call.lease.as_deref()).map_err(refuse)?;
+            write::write(&*store, &*services.comparer, wanted)
+        });
+        Ok(Response::new(api::DiffResponse { diff: Some(descriptor(written.await?)) }))
     }
 }
 
