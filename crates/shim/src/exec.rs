@@ -84,7 +84,9 @@ impl Container {
             None if process.is_started() => {
                 return Err(Error::Precondition(format!("process {name:?} of container {:?} runs", self.id)));
             }
-            None => process.end_unstarted(),
+            // Who waits for it is told that it will never run; who took it back has nothing to complain of, and is told 0 as
+            // containerd tells it.
+            None => Exit { status: 0, ..process.end_unstarted() },
         };
         process.close();
         self.forget_exec(name);

@@ -10,10 +10,11 @@ use std::path::Path;
 use std::process::Command;
 
 use prost::Message as _;
-use support::{LIMIT, Stage, with_stdin};
+use support::{LIMIT, SHIM, Stage, with_stdin};
 use wharf_api::containerd::runc::v1 as runc;
 use wharf_api::containerd::runtime::bootstrap::v1::{BootstrapParams, BootstrapResult};
 use wharf_api::containerd::task::v3 as api;
+use wharf_api::containerd::types::RuntimeInfo;
 use wharf_ttrpc::{CallOptions, Client, Code, Status};
 
 #[tokio::test]
@@ -46,6 +47,29 @@ async fn every_form_of_start_gets_its_answer_and_a_group_shares_a_shim() {
     fs::write(&pod, spec).unwrap();
     assert_eq!(stage.shim("member").await.socket, shim.socket);
     shim.shutdown().await;
+}
+
+#[test]
+fn info_tells_what_the_runtime_can_do() {
+    let info = |binary: &str| {
+        let options = runc::Options { binary_name: binary.into(), ..Default::default() };
+        let type_url = "containerd.runc.v1.Options".into();
+        let input = prost_types::Any { type_url, value: options.encode_to_vec() }.encode_to_vec();
+        let mut command = Command::new(SHIM);
+        command.arg("-info");
+        with_stdin(command, &input)
+    };
+    let known = RuntimeInfo::decode(info("runc").stdout.as_slice()).unwrap();
+    let features = known.features.unwrap();
+    assert!(features.type_url.ends_with("runtime-spec/1/features/Features"), "{}", features.type_url);
+    let json: serde_json::Value = serde_json::from_slice(&features.value).unwrap();
+    assert!(json["mountOptions"].as_array().unwrap().contains(&"rro".into()), "{json}");
+    assert_eq!(known.options.unwrap().type_url, "containerd.runc.v1.Options");
+    let silent = RuntimeInfo::decode(info("true").stdout.as_slice()).unwrap();
+    assert_eq!((silent.name.as_str(), silent.features), ("io.containerd.wharf.v1", None));
+    let missing = info("no-such-runtime");
+    assert!(!missing.status.success());
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("no-such-runtime"), "{missing:?}");
 }
 
 #[tokio::test]

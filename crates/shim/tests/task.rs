@@ -180,6 +180,9 @@ async fn nobody_waits_for_ever_for_an_exec_that_never_ran() {
     assert!(started.unwrap_err().message.contains("/no/such/program"));
     assert_eq!(shim.wait("bad").await, 255, "who asks later is answered too");
     assert_eq!(shim.delete("bad").await.unwrap().exit_status, 255);
+    shim.exec("taken-back", &["true"], none()).await;
+    let (status, exit) = tokio::join!(shim.wait("taken-back"), shim.delete("taken-back"));
+    assert_eq!((status, exit.unwrap().exit_status), (255, 0));
     shim.exec("named", &["true"], none()).await;
     let (status, exit) = tokio::join!(shim.wait("named"), async {
         shim.kill("", 9).await.unwrap();
