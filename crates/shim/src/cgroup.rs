@@ -1,9 +1,15 @@
 //! Where a container's resources are counted.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const MOUNT: &str = "/sys/fs/cgroup";
+
+/// How long the helpers of a dead runtime may take to end, and how often that is looked at: no event tells of it in version 1.
+const HELPERS: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// The cgroup of a process, remembered while the process lives: its files outlive it until the container is deleted.
 #[derive(Debug, Clone)]
@@ -67,13 +73,23 @@ impl Cgroup {
 }
 
 /// Removes a cgroup, named by its path below the root, from every hierarchy: what a runtime that was killed while it made a
-/// container leaves without a record. One with processes in it stays, as the kernel refuses.
-pub(crate) fn remove(path: &Path) {
+/// container leaves without a record. Its helpers end when they miss it, which is waited for; nobody is killed, as a
+/// specification may name a cgroup that is others' too.
+pub(crate) async fn remove(path: &Path) {
     let path = path.strip_prefix("/").unwrap_or(path);
     let hierarchies = fs::read_dir(MOUNT).into_iter().flatten().flatten().map(|e| e.path());
-    for dir in hierarchies.map(|h| h.join(path)).chain([Path::new(MOUNT).join(path)]) {
-        let _ = fs::remove_dir(dir);
-    }
+    let mut left: Vec<PathBuf> = hierarchies.map(|h| h.join(path)).chain([Path::new(MOUNT).join(path)]).collect();
+    let gone = async {
+        loop {
+            // EBUSY: there are processes in it.
+            left.retain(|dir| fs::remove_dir(dir).is_err_and(|e| e.kind() == ErrorKind::ResourceBusy));
+            if left.is_empty() {
+                return;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    };
+    let _ = tokio::time::timeout(HELPERS, gone).await;
 }
 
 /// A number as cgroup files have it.

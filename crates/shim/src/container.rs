@@ -274,7 +274,7 @@ async fn run(runtime: &Runc, id: &str, bundle: &Path, options: &Options, init: &
 async fn abandon(runtime: &Runc, id: &str, bundle: &Path, error: &Error) {
     if error.kind() != ErrorKind::AlreadyExists && !is_missing(error) {
         let _ = runtime.delete(id, true).await;
-        remove_cgroup(bundle);
+        remove_cgroup(bundle).await;
     }
     if let Err(error) = wharf_sys::mount::unmount_all(bundle.join("rootfs")) {
         warn(&format!("after a failed creation: {error}"));
@@ -282,9 +282,9 @@ async fn abandon(runtime: &Runc, id: &str, bundle: &Path, error: &Error) {
 }
 
 /// Removes the cgroup of a container that the runtime may have made and have no record of.
-pub(crate) fn remove_cgroup(bundle: &Path) {
+pub(crate) async fn remove_cgroup(bundle: &Path) {
     if let Some(path) = Spec::load(bundle).ok().as_ref().and_then(Spec::cgroup) {
-        cgroup::remove(path);
+        cgroup::remove(path).await;
     }
 }
 

@@ -49,7 +49,7 @@ async fn clean(flags: &Flags, place: &Place) -> Result<Exit> {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error.into()),
     }
-    remove_cgroup(&place.bundle);
+    remove_cgroup(&place.bundle).await;
     let rootfs = place.bundle.join("rootfs");
     wharf_sys::mount::unmount_all(&rootfs).map_err(unmounting(&rootfs))?;
     // A group's socket may be served by a shim that lives; its events are its own to deliver.

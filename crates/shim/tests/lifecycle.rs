@@ -135,23 +135,33 @@ exec runc \"$@\"
 
 /// Begins to create a container by a runtime that is slow about it, and returns once the runtime has begun.
 async fn begin(stage: &Stage, id: &str, shim: &support::Shim) -> tokio::task::JoinHandle<Result<u32, Status>> {
-    let slow = stage.dir.path().join("slow");
-    fs::write(&slow, SLOW).unwrap();
-    fs::set_permissions(&slow, fs::Permissions::from_mode(0o700)).unwrap();
-    let options = runc::Options { binary_name: slow.to_str().unwrap().into(), ..Default::default() };
-    let options = prost_types::Any { type_url: "containerd.runc.v1.Options".into(), value: options.encode_to_vec() };
-    let bundle = stage.bundle(id).to_str().unwrap().into();
-    let request = api::CreateTaskRequest { id: id.into(), bundle, options: Some(options), ..Default::default() };
-    let client = shim.client.clone();
-    let creating = tokio::spawn(async move {
-        let limit = CallOptions { timeout: Some(LIMIT), ..CallOptions::default() };
-        let answer = client.call::<_, api::CreateTaskResponse>("containerd.task.v3.Task", "Create", &request, &limit);
-        Ok(answer.await?.pid)
-    });
+    let creating = create_with(stage, id, shim, SLOW);
     while !fs::read_to_string(stage.dir.path().join("begun")).is_ok_and(|pid| pid.ends_with('\n')) {
         tokio::task::yield_now().await;
     }
     creating
+}
+
+/// Creates a container by a runtime that is this script.
+fn create_with(
+    stage: &Stage,
+    id: &str,
+    shim: &support::Shim,
+    script: &str,
+) -> tokio::task::JoinHandle<Result<u32, Status>> {
+    let runtime = stage.dir.path().join("runtime");
+    fs::write(&runtime, script).unwrap();
+    fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).unwrap();
+    let options = runc::Options { binary_name: runtime.to_str().unwrap().into(), ..Default::default() };
+    let options = prost_types::Any { type_url: "containerd.runc.v1.Options".into(), value: options.encode_to_vec() };
+    let bundle = stage.bundle(id).to_str().unwrap().into();
+    let request = api::CreateTaskRequest { id: id.into(), bundle, options: Some(options), ..Default::default() };
+    let client = shim.client.clone();
+    tokio::spawn(async move {
+        let limit = CallOptions { timeout: Some(LIMIT), ..CallOptions::default() };
+        let answer = client.call::<_, api::CreateTaskResponse>("containerd.task.v3.Task", "Create", &request, &limit);
+        Ok(answer.await?.pid)
+    })
 }
 
 #[tokio::test]
@@ -200,6 +210,24 @@ async fn after_kill_9_in_the_middle_of_a_creation_nothing_is_left() {
     assert_eq!(fs::read_dir(at("runc/test")).unwrap().count(), 0, "the runtime's record is left");
     let left = Command::new("runc").arg("--root").arg(at("runc/test")).args(["state", "half"]).output().unwrap();
     assert!(!left.status.success());
+}
+
+#[tokio::test]
+async fn a_runtime_that_is_killed_in_the_middle_of_a_creation_leaves_nothing() {
+    let stage = Stage::new();
+    stage.make("cut", &["sleep", "100"], false);
+    let cgroup = format!("/sys/fs/cgroup/memory/wharf-shim-test/{}-cut", std::process::id());
+    // Once there is a cgroup there is a helper in it, and no record yet.
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *' create '*) runc \"$@\" & until [ -d {cgroup} ]; do :; done; kill -9 $!; exit 1;; \
+         esac\nexec runc \"$@\"\n"
+    );
+    let shim = stage.shim("cut").await;
+    let error = create_with(&stage, "cut", &shim, &script).await.unwrap().unwrap_err();
+    assert!(error.message.contains("saying nothing"), "{error}");
+    assert!(!Path::new(&cgroup).exists(), "{cgroup} is left");
+    assert_eq!(fs::read_dir(stage.dir.path().join("runc/test")).unwrap().count(), 0, "the runtime's record is left");
+    shim.shutdown().await;
 }
 
 #[tokio::test]
