@@ -85,7 +85,8 @@ async fn reap(shim: Arc<Shim>) {
 async fn abandoned(shim: Arc<Shim>, bundle: PathBuf) {
     let left = || shim.is_empty() && !bundle.exists();
     let watch = watch_for_removal(&bundle);
-    let mut misses = 0;
+    // It may have gone before it was watched.
+    let mut misses = if left() { 2 } else { 0 };
     while misses < 2 {
         tokio::select! {
             // Its removal is the end, unless somebody else's container runs here.
