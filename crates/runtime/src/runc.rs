@@ -26,6 +26,7 @@ static SERIAL: AtomicU64 = AtomicU64::new(0);
 pub struct Runc {
     binary: String,
     root: PathBuf,
+    directory: Option<PathBuf>,
     children: Children,
     systemd_cgroup: bool,
     deadline: Duration,
@@ -38,10 +39,19 @@ impl Runc {
         Self {
             binary: binary.into(),
             root: root.into(),
+            directory: None,
             children,
             systemd_cgroup: false,
             deadline: Duration::from_secs(120),
         }
+    }
+
+    /// Runs the program in a container's bundle: what stands in runc's place may look for `config.json` there, whatever
+    /// it is called for.
+    #[must_use]
+    pub fn in_bundle(mut self, bundle: impl Into<PathBuf>) -> Self {
+        self.directory = Some(bundle.into());
+        self
     }
 
     /// Lets systemd make the cgroups.
@@ -62,15 +72,17 @@ impl Runc {
         Call { binary: &self.binary, operation, id, deadline: self.deadline }
     }
 
-    /// The program with its global options; without a log file it complains on standard error.
+    /// The program with its global options; without a log file it complains on standard error, which is named, as what
+    /// stands in runc's place may count on a log.
     fn command(&self, operation: &str, log: Option<&Path>) -> Result<Command> {
         let mut command = Command::new(find(&self.binary)?);
         // runc tells whom this names when a container starts, and fails where nobody listens.
         command.env_remove("NOTIFY_SOCKET");
         command.arg("--root").arg(&self.root).args(["--log-format", "json"]);
+        command.arg("--log").arg(log.unwrap_or(Path::new("/dev/stderr")));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        if let Some(log) = log {
-            command.arg("--log").arg(log);
+        if let Some(directory) = self.directory.as_ref().filter(|directory| directory.is_dir()) {
+            command.current_dir(directory);
         }
         if self.systemd_cgroup {
             command.arg("--systemd-cgroup");

@@ -56,7 +56,7 @@ impl Container {
         let options = Options::of_request(request.options.as_ref())?;
         let spec = Spec::load(&bundle)?;
         options.save(&bundle)?;
-        let runtime = options.runtime(shim.state(), shim.namespace(), shim.children());
+        let runtime = options.runtime(&bundle, shim.state(), shim.namespace(), shim.children());
         let rootfs = bundle.join("rootfs");
         mount(&request, &rootfs)?;
         let names = Names {

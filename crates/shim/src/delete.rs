@@ -43,7 +43,8 @@ pub(crate) fn delete(flags: &Flags) -> Result<()> {
 async fn clean(flags: &Flags, place: &Place) -> Result<Exit> {
     unfinished::settle(&place.bundle, unfinished::PATIENCE).await;
     let options = Options::load(&place.bundle);
-    let runtime = options.runtime(&place.state, &flags.namespace, &Children::default()).deadline(RUNTIME);
+    let runtime =
+        options.runtime(&place.bundle, &place.state, &flags.namespace, &Children::default()).deadline(RUNTIME);
     match runtime.delete(&flags.id, true).await {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {}

@@ -65,11 +65,12 @@ impl Options {
         }
     }
 
-    /// The runtime that these options name. `state` is the directory of the daemon's socket.
-    pub(crate) fn runtime(&self, state: &Path, namespace: &str, children: &Children) -> Runc {
+    /// The runtime that these options name, for the container of a bundle. `state` is the directory of the daemon's socket.
+    pub(crate) fn runtime(&self, bundle: &Path, state: &Path, namespace: &str, children: &Children) -> Runc {
         let binary = if self.binary.is_empty() { "runc" } else { &self.binary };
         let root = if self.root.as_os_str().is_empty() { state.join("runc") } else { self.root.clone() };
-        Runc::new(binary, root.join(namespace), children.clone()).systemd_cgroup(self.systemd_cgroup)
+        let runtime = Runc::new(binary, root.join(namespace), children.clone());
+        runtime.in_bundle(bundle).systemd_cgroup(self.systemd_cgroup)
     }
 
     /// Remembers the options in a bundle.

@@ -104,7 +104,9 @@ async fn state(shim: &Shim, request: api::StateRequest) -> Result<api::StateResp
 }
 
 fn status(container: &Container, process: &Process) -> TaskStatus {
-    if process.exit().is_some() {
+    // An additional process that could not be started, or was not in time, is no more than its name.
+    let named = !process.exec.is_empty() && !process.is_started();
+    if process.exit().is_some() && !named {
         TaskStatus::Stopped
     } else if !process.is_started() {
         TaskStatus::Created

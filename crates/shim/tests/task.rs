@@ -179,6 +179,7 @@ async fn nobody_waits_for_ever_for_an_exec_that_never_ran() {
     assert_eq!(status, 255);
     assert!(started.unwrap_err().message.contains("/no/such/program"));
     assert_eq!(shim.wait("bad").await, 255, "who asks later is answered too");
+    assert_eq!(shim.state("bad").await.unwrap().status, 1, "it never was more than created");
     assert_eq!(shim.delete("bad").await.unwrap().exit_status, 255);
     shim.exec("taken-back", &["true"], none()).await;
     let (status, exit) = tokio::join!(shim.wait("taken-back"), shim.delete("taken-back"));
