@@ -45,6 +45,8 @@ pub enum Show {
     Default,
     /// As it is with both.
     Dump,
+    /// As the file has it, whatever version that is of, written as this version writes it.
+    Migrate,
 }
 
 impl Cli {

@@ -27,6 +27,8 @@ pub struct Config {
     pub ttrpc: Ttrpc,
     /// Logs.
     pub debug: Debug,
+    /// Where the daemon's own resources are counted.
+    pub cgroup: Cgroup,
     /// Registries.
     pub registry: Registry,
     /// Runtimes that are served by another's shim: by default what `ctr` and `dockerd` ask for is served by our own.
@@ -46,6 +48,7 @@ impl Default for Config {
             grpc: Grpc::default(),
             ttrpc: Ttrpc::default(),
             debug: Debug::default(),
+            cgroup: Cgroup::default(),
             registry: Registry::default(),
             runtimes: [("io.containerd.runc.v2".to_owned(), "io.containerd.wharf.v1".to_owned())].into(),
             timeouts: Timeouts::default(),
@@ -142,6 +145,14 @@ pub enum Format {
     Text,
     /// For programs.
     Json,
+}
+
+/// Where the daemon's own resources are counted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Cgroup {
+    /// The cgroup it joins at its start, below the root of every hierarchy; empty for the one it was started in.
+    pub path: String,
 }
 
 /// Registries.

@@ -3,6 +3,7 @@
 //! It promises that two daemons never share a root or a state directory, that its sockets are for their owner alone, that a
 //! stop leaves containers running, and that it is ready only when clients are served.
 
+mod cgroup;
 pub mod cli;
 mod collector;
 pub mod config;

@@ -13,7 +13,7 @@ use crate::config::{self, Config};
 use crate::directories::Directories;
 use crate::sockets::Socket;
 use crate::wire::Wired;
-use crate::{gc, logs, notify, stop};
+use crate::{cgroup, gc, logs, notify, stop};
 
 /// The whole program. What fails is said in one line on standard error.
 #[must_use]
@@ -33,6 +33,10 @@ fn run(cli: &Cli) -> Result<()> {
         return show(&Config::default());
     }
     let (mut config, warnings) = config::read(cli.config.as_deref())?;
+    if let Some(Command::Config(Show::Migrate)) = cli.command {
+        warnings.iter().for_each(|warning| drop(writeln!(std::io::stderr(), "wharfd: {warning}")));
+        return show(&Config { version: Config::default().version, ..config });
+    }
     cli.over(&mut config);
     if let Some(Command::Config(Show::Dump)) = cli.command {
         return show(&config);
@@ -66,6 +70,7 @@ fn show(config: &Config) -> Result<()> {
 /// Serves until the process is told to stop.
 async fn serve(config: Config) -> Result<()> {
     let directories = Directories::take(&config.root, &config.state)?;
+    cgroup::join(&config.cgroup.path)?;
     let wired = Wired::new(&config, &directories)?;
     let clients = Socket::bind(&config.grpc.address, config.grpc.uid, config.grpc.gid)?;
     let shims = Socket::bind(&config.ttrpc_address(), config.ttrpc.uid, config.ttrpc.gid)?;

@@ -89,7 +89,23 @@ fn the_configuration_is_shown() {
     assert!(default.contains("/var/lib/wharf") && default.contains("pause_threshold = 0.02"), "{default}");
     let dump = show(&["config", "dump", "--config", file.to_str().unwrap(), "--state", "/run/y"]);
     assert!(dump.contains("\"/srv/x\"") && dump.contains("\"/run/y\"") && dump.contains("\"debug\""), "{dump}");
+    let migrated = show(&["--config", file.to_str().unwrap(), "config", "migrate"]);
+    assert!(migrated.contains("version = 3") && migrated.contains("\"/srv/x\""), "{migrated}");
+    std::fs::write(&file, &default).unwrap();
+    assert_eq!(show(&["--config", file.to_str().unwrap(), "config", "migrate"]), default);
     assert!(show(&["--version"]).starts_with("wharfd "));
+}
+
+#[test]
+fn it_joins_the_cgroup_it_is_told_to() {
+    let name = format!("wharf-life-{}/daemon", std::process::id());
+    let daemon = Daemon::start_with(tempfile::tempdir().unwrap(), &format!("[cgroup]\npath = '/{name}'\n"));
+    let member = std::fs::read_to_string(format!("/proc/{}/cgroup", daemon.pid())).unwrap();
+    let (_, said, _) = daemon.end("-TERM");
+    for group in groups(&name) {
+        let _ = std::fs::remove_dir(&group).and_then(|()| std::fs::remove_dir(group.parent().unwrap()));
+    }
+    assert!(!member.is_empty() && member.lines().all(|line| line.ends_with(&name)), "{member}{said}");
 }
 
 #[test]
@@ -98,4 +114,11 @@ fn nobody_else_gets_in() {
     let mode = |name: &str| std::fs::metadata(daemon.path(name)).unwrap().permissions().mode() & 0o777;
     let modes = ["root", "state", "wharf.sock", "wharf.sock.ttrpc", "root/io.containerd.content.v1.content"].map(mode);
     assert_eq!(modes, [0o700, 0o711, 0o600, 0o600, 0o700], "in {}", daemon.dir().display());
+}
+
+/// Where a cgroup of this name may be.
+fn groups(name: &str) -> Vec<std::path::PathBuf> {
+    let root = std::path::PathBuf::from("/sys/fs/cgroup");
+    let hierarchies = std::fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path().join(name));
+    hierarchies.chain([root.join(name)]).collect()
 }

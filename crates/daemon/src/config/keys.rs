@@ -8,7 +8,6 @@ use super::Config;
 /// Keys of containerd's that are taken without a word: what they would switch is not here, or is always so. And tables
 /// whose keys are names that the user chooses.
 const QUIET: &[&str] = &[
-    "cgroup",
     "debug.address",
     "debug.gid",
     "debug.uid",

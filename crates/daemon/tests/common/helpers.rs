@@ -45,12 +45,17 @@ impl Daemon {
 
     /// The same, in a directory where one may have been before.
     pub(crate) fn start_in(dir: TempDir) -> Self {
+        Self::start_with(dir, "")
+    }
+
+    /// The same, with more in its configuration.
+    pub(crate) fn start_with(dir: TempDir, more: &str) -> Self {
         let socket = dir.path().join("notify");
         let _ = std::fs::remove_file(&socket);
         let notify = UnixDatagram::bind(&socket).unwrap();
         notify.set_read_timeout(Some(DEADLINE)).unwrap();
         let config = dir.path().join("config.toml");
-        std::fs::write(&config, QUIET).unwrap();
+        std::fs::write(&config, format!("{QUIET}{more}")).unwrap();
         let mut args = flags(dir.path());
         args.extend(["--config".to_owned(), config.display().to_string()]);
         let mut child = wharfd(&args).env("NOTIFY_SOCKET", &socket).spawn().unwrap();
