@@ -1,5 +1,8 @@
 //! `proto/` says what the wire facts under `proto/wire/` say: every message, field number, type and method, both ways.
 
+// A test fails by a panic.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
