@@ -126,6 +126,8 @@ mod tests {
     use super::*;
 
     fn ended(script: &str) -> Ended {
+        // Whoever asked for it reaps it: that is what is tested.
+        #[allow(clippy::zombie_processes)]
         let child = Command::new("/bin/sh").args(["-c", script]).spawn().unwrap();
         let fd = pidfd(child.id()).unwrap();
         let mut poll = [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::IN)];
