@@ -47,6 +47,7 @@ impl Wired {
             namespaces: records.clone(),
             images: records.clone(),
             containers: records.clone(),
+            sandboxes: records.clone(),
             leases: records,
             stores: Arc::new(Announcer { stores: views, exchange: hub.clone() }),
             applier: Arc::new(LayerApplier::new()),

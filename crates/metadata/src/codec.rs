@@ -2,9 +2,12 @@
 //!
 //! Field numbers are the format: none is ever given another meaning. Names and keys stand in the row's key and not here.
 
+mod sandbox;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+pub(crate) use sandbox::Sandbox;
 use wharf_types::{Labels, Platform};
 
 /// A moment, to the nanosecond.

@@ -4,7 +4,7 @@
 //! It promises that a record is on disk when a call returns, that readers never wait for writers or the collector, and that
 //! whatever a record, a lease or a label holds on to is not collected. It never fetches, unpacks or runs anything.
 //!
-//! [`Database`] opens the file; [`Namespaces`], [`Images`], [`Containers`] and [`Leases`] are its traits; the views
+//! [`Database`] opens the file; [`Namespaces`], [`Images`], [`Containers`], [`Sandboxes`] and [`Leases`] are its traits; the views
 //! of [`wharf_content::ContentStore`] and [`wharf_snapshot::Snapshotter`] wrap the stores behind them.
 //!
 //! All calls block; an asynchronous program calls them from threads of its own.
@@ -41,6 +41,7 @@ mod namespaces;
 mod object;
 pub mod records;
 mod rows;
+mod sandboxes;
 mod snapshots;
 #[cfg(test)]
 mod tests;
@@ -49,7 +50,8 @@ pub use database::{Change, Clock, Database, Options, Sharing};
 pub use error::{Error, Result};
 pub use gc::Collected;
 pub use object::{Object, ObjectKind};
-pub use records::{Container, Image, Lease, NamespaceRecord, Resource, Runtime};
+pub use records::{Container, Image, Lease, NamespaceRecord, Resource, Runtime, Sandbox};
+pub use sandboxes::Sandboxes;
 use wharf_types::{Filters, Labels, Namespace};
 
 /// Namespaces and their labels.

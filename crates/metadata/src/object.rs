@@ -30,6 +30,8 @@ pub enum ObjectKind {
     Container,
     /// A lease.
     Lease,
+    /// A sandbox; the collector never removes one.
+    Sandbox,
     /// A snapshot of the snapshotter of this name.
     Snapshot(String),
 }
@@ -42,6 +44,7 @@ impl fmt::Display for ObjectKind {
             Self::Image => f.write_str("image"),
             Self::Container => f.write_str("container"),
             Self::Lease => f.write_str("lease"),
+            Self::Sandbox => f.write_str("sandbox"),
             Self::Snapshot(snapshotter) => write!(f, "{snapshotter} snapshot"),
         }
     }
@@ -66,14 +69,14 @@ impl ObjectKind {
         }
     }
 
-    /// The word for it in a lease; containers and leases are not leased.
+    /// The word for it in a lease; containers, sandboxes and leases are not leased.
     pub(crate) fn resource(&self, name: &str) -> Option<Resource> {
         let kind = match self {
             Self::Content => "content".to_owned(),
             Self::Ingest => "ingests".to_owned(),
             Self::Image => "images".to_owned(),
             Self::Snapshot(snapshotter) => format!("snapshots/{snapshotter}"),
-            Self::Container | Self::Lease => return None,
+            Self::Container | Self::Lease | Self::Sandbox => return None,
         };
         Some(Resource { kind, id: name.to_owned() })
     }

@@ -66,6 +66,27 @@ pub struct Runtime {
     pub options: Option<Any>,
 }
 
+/// A sandbox: what containers that share a shim, or a machine, are put into.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// The identifier, unique in its namespace.
+    pub id: String,
+    /// Its labels.
+    pub labels: Labels,
+    /// The runtime; its name never changes but by a field mask.
+    pub runtime: Runtime,
+    /// What the sandbox is made from, in the controller's own words.
+    pub spec: Option<Any>,
+    /// The controller that runs it; may be empty, never changes.
+    pub sandboxer: String,
+    /// What clients keep beside it.
+    pub extensions: BTreeMap<String, Any>,
+    /// When it was made.
+    pub created_at: SystemTime,
+    /// When it changed last.
+    pub updated_at: SystemTime,
+}
+
 /// A lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {

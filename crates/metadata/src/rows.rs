@@ -13,6 +13,7 @@
 //! Ingest     namespace, reference                   codec::Ingest
 //! Snapshot   namespace, snapshotter, key            codec::Snapshot
 //! Child      namespace, snapshotter, parent, child  empty: child stands on parent
+//! Sandbox    namespace, id                          codec::Sandbox
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -45,6 +46,7 @@ pub(crate) enum RowKind {
     Ingest = 8,
     Snapshot = 9,
     Child = 10,
+    Sandbox = 11,
 }
 
 /// The key of one row.
@@ -75,6 +77,7 @@ impl<'a> Row<'a> {
             ObjectKind::Image => Self::new(RowKind::Image, &[ns, name]),
             ObjectKind::Container => Self::new(RowKind::Container, &[ns, name]),
             ObjectKind::Lease => Self::new(RowKind::Lease, &[ns, name]),
+            ObjectKind::Sandbox => Self::new(RowKind::Sandbox, &[ns, name]),
             ObjectKind::Snapshot(snapshotter) => Self::new(RowKind::Snapshot, &[ns, snapshotter, name]),
         }
     }
@@ -86,6 +89,7 @@ impl<'a> Row<'a> {
             RowKind::Image => (ObjectKind::Image, a),
             RowKind::Container => (ObjectKind::Container, a),
             RowKind::Lease => (ObjectKind::Lease, a),
+            RowKind::Sandbox => (ObjectKind::Sandbox, a),
             RowKind::Blob => (ObjectKind::Content, a),
             RowKind::Ingest => (ObjectKind::Ingest, a),
             RowKind::Snapshot => (ObjectKind::Snapshot(a.to_owned()), b),

@@ -9,6 +9,7 @@ mod hooks;
 mod opening;
 mod race;
 mod records;
+mod sandboxes;
 mod sharing;
 mod speed;
 

@@ -7,7 +7,7 @@ use wharf_content::ContentStore;
 use wharf_diff::{Applier, Comparer};
 use wharf_events::Exchange;
 use wharf_fetch::{CredentialSource, Resolver, Scheme};
-use wharf_metadata::{Containers, Images, Leases, Namespaces};
+use wharf_metadata::{Containers, Images, Leases, Namespaces, Sandboxes};
 use wharf_snapshot::Snapshotter;
 use wharf_supervisor::TaskManager;
 use wharf_types::{Namespace, Platform};
@@ -24,6 +24,8 @@ pub struct Services {
     pub images: Arc<dyn Images>,
     /// Records of containers.
     pub containers: Arc<dyn Containers>,
+    /// Records of sandboxes.
+    pub sandboxes: Arc<dyn Sandboxes>,
     /// Leases.
     pub leases: Arc<dyn Leases>,
     /// Content and snapshots as namespaces see them.

@@ -77,6 +77,13 @@ pub trait TaskManager: Send + Sync {
     /// # Errors
     /// `NotFound`; `FailedPrecondition` while it runs.
     async fn delete(&self, namespace: &Namespace, id: &str) -> Result<Exit>;
+
+    /// What a runtime says of itself, as `containerd.types.RuntimeInfo`: its shim is run with `-info`, and
+    /// given `options`.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown runtime; the shim's own words where it refuses.
+    async fn runtime_info(&self, runtime: &str, options: Option<Any>) -> Result<Any>;
 }
 
 /// One task. An empty `exec` names its first process, otherwise an additional one.

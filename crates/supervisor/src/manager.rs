@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use prost::Message as _;
 use tokio::sync::{Semaphore, oneshot, watch};
 use wharf_events::Exchange;
-use wharf_types::{Id, Namespace};
+use wharf_types::{Any, Id, Namespace};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::shim::Shim;
 use crate::task::ShimTask;
-use crate::{CreateTask, Exit, Task, TaskManager};
+use crate::{CreateTask, Exit, Task, TaskManager, program, runtime};
 
 /// Programs that clean up after dead shims and run at once.
 const CLEANERS: usize = 8;
@@ -128,6 +129,12 @@ impl TaskManager for ShimManager {
         // Once begun it is gone through with, whether or not the caller stays.
         let deleted = tokio::spawn(async move { inner.delete(&task).await }).await;
         deleted.map_err(|_| lost("delete", id))?
+    }
+
+    async fn runtime_info(&self, runtime: &str, options: Option<Any>) -> Result<Any> {
+        let path = runtime::shim_of(&self.inner.config, runtime)?;
+        let info = program::info(&self.inner.config, &path, options.as_ref()).await?;
+        Ok(Any { type_url: "containerd.types.RuntimeInfo".to_owned(), value: info.encode_to_vec() })
     }
 }
 

@@ -10,11 +10,13 @@ use prost::Message as _;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use wharf_api::containerd::task::v3::DeleteResponse;
+use wharf_api::containerd::types::RuntimeInfo;
 use wharf_types::{Any, Id, Namespace};
 
 use crate::bootstrap::{Endpoint, Form};
 use crate::bundle::Bundle;
 use crate::config::Config;
+use crate::convert::any_out;
 use crate::error::{Error, Result};
 
 /// What is kept of an output, in bytes; the rest is read and dropped.
@@ -97,36 +99,60 @@ impl Program {
     }
 
     /// Runs a command to its end and returns what it wrote to standard output.
-    async fn run(&self, mut command: Command, action: &'static str, limit: Duration) -> Result<Vec<u8>> {
-        let failed = |error| Error::io(&format!("run {action} of"), &self.path, error);
-        let (out, err) = (Output::new().map_err(failed)?, Output::new().map_err(failed)?);
-        let ((mut out, out_fd), (mut err, err_fd)) = (out, err);
-        command.stdout(out_fd).stderr(err_fd);
-        let mut child = command.spawn().map_err(failed)?;
-        // The pipes' other ends are the child's alone now.
-        drop(command);
-        let ended = tokio::time::timeout(limit, until_end(&mut child, &mut out, &mut err)).await;
-        let Ok(ended) = ended else {
-            kill_group(&child);
-            let _ = child.start_kill();
-            err.drain();
-            return Err(Error::Late { program: self.name(), action, after: limit, words: err.words() });
-        };
-        let status = ended.map_err(failed)?;
-        if !status.success() {
-            // Some shims say why on standard output.
-            let words = if err.kept.is_empty() { out.words() } else { err.words() };
-            return Err(Error::Program { program: self.name(), action, reason: status.to_string(), words });
-        }
-        if !err.kept.is_empty() {
-            tracing::warn!(program = %self.path.display(), action, words = err.words(), "a shim's program complains");
-        }
-        Ok(out.kept)
+    async fn run(&self, command: Command, action: &'static str, limit: Duration) -> Result<Vec<u8>> {
+        run(&self.path, command, action, limit).await
     }
 
     fn name(&self) -> String {
         self.path.display().to_string()
     }
+}
+
+/// Asks a shim's program what it is (`-info`): options go to its standard input, a `RuntimeInfo` comes from its standard
+/// output.
+///
+/// # Errors
+/// The program's own words; `DeadlineExceeded`; `Unknown` for an answer that is none.
+pub(crate) async fn info(config: &Config, path: &Path, options: Option<&Any>) -> Result<RuntimeInfo> {
+    let input = options.map(|options| any_out(options).encode_to_vec()).unwrap_or_default();
+    let mut command = Command::new(path);
+    command.arg("-info").current_dir("/").process_group(0).kill_on_drop(true);
+    command.stdin(file_of(&input).map_err(|e| Error::io("prepare the input of", path, e))?);
+    let answer = run(path, command, "-info", config.timeouts.quick).await?;
+    RuntimeInfo::decode(answer.as_slice()).map_err(|error| Error::Program {
+        program: path.display().to_string(),
+        action: "-info",
+        reason: format!("its answer is no RuntimeInfo: {error}"),
+        words: String::new(),
+    })
+}
+
+/// Runs a command of the program `path` to its end and returns what it wrote to standard output.
+async fn run(path: &Path, mut command: Command, action: &'static str, limit: Duration) -> Result<Vec<u8>> {
+    let failed = |error| Error::io(&format!("run {action} of"), path, error);
+    let (out, err) = (Output::new().map_err(failed)?, Output::new().map_err(failed)?);
+    let ((mut out, out_fd), (mut err, err_fd)) = (out, err);
+    command.stdout(out_fd).stderr(err_fd);
+    let mut child = command.spawn().map_err(failed)?;
+    // The pipes' other ends are the child's alone now.
+    drop(command);
+    let ended = tokio::time::timeout(limit, until_end(&mut child, &mut out, &mut err)).await;
+    let Ok(ended) = ended else {
+        kill_group(&child);
+        let _ = child.start_kill();
+        err.drain();
+        return Err(Error::Late { program: path.display().to_string(), action, after: limit, words: err.words() });
+    };
+    let status = ended.map_err(failed)?;
+    if !status.success() {
+        // Some shims say why on standard output.
+        let words = if err.kept.is_empty() { out.words() } else { err.words() };
+        return Err(Error::Program { program: path.display().to_string(), action, reason: status.to_string(), words });
+    }
+    if !err.kept.is_empty() {
+        tracing::warn!(program = %path.display(), action, words = err.words(), "a shim's program complains");
+    }
+    Ok(out.kept)
 }
 
 /// Waits for the program itself, not for whoever inherited its output.

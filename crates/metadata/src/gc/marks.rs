@@ -53,12 +53,13 @@ impl Marks {
     /// Marks from all roots.
     pub(super) fn mark_roots(&mut self, rows: &impl Rows, now: SystemTime) -> Result<()> {
         let mut roots = Vec::new();
-        for kind in super::sweep::KINDS.into_iter().chain([RowKind::Container]) {
+        for kind in super::sweep::KINDS.into_iter().chain([RowKind::Container, RowKind::Sandbox]) {
             rows.scan(kind, &[], &mut |row, bytes| {
                 let Some(object) = row.object() else { return Ok(true) };
                 let labels = match kind {
                     RowKind::Image => decode::<codec::Image>(rows.file(), row, bytes)?.labels,
                     RowKind::Container => decode::<codec::Container>(rows.file(), row, bytes)?.labels,
+                    RowKind::Sandbox => decode::<codec::Sandbox>(rows.file(), row, bytes)?.labels,
                     RowKind::Lease => decode::<codec::Lease>(rows.file(), row, bytes)?.labels,
                     RowKind::Blob => decode::<codec::Blob>(rows.file(), row, bytes)?.labels,
                     RowKind::Snapshot => decode::<codec::Snapshot>(rows.file(), row, bytes)?.labels,
@@ -146,7 +147,7 @@ impl Marks {
 
 fn is_root(kind: &ObjectKind, labels: &Labels, now: SystemTime) -> bool {
     match kind {
-        ObjectKind::Container => true,
+        ObjectKind::Container | ObjectKind::Sandbox => true,
         ObjectKind::Image | ObjectKind::Lease => !references::is_expired(labels, now),
         ObjectKind::Content | ObjectKind::Snapshot(_) => labels.contains_key(GC_ROOT),
         ObjectKind::Ingest => false,

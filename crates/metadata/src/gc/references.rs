@@ -64,6 +64,7 @@ pub(super) fn of(rows: &impl Rows, snapshotters: &[String], mark: &Mark, emit: &
             }
             found.labels
         }),
+        ObjectKind::Sandbox => rows.find::<codec::Sandbox>(Row::of(object))?.map(|found| found.labels),
         ObjectKind::Lease => return of_lease(rows, object, emit),
     };
     if let Some(labels) = labels.filter(|_| !mark.flat) {

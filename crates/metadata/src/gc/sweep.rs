@@ -111,6 +111,6 @@ fn remove(rows: &mut Writing<'_>, object: &Object) -> Result<bool> {
             Ok(true)
         }
         ObjectKind::Image | ObjectKind::Ingest => rows.delete(Row::of(object)),
-        ObjectKind::Container => Ok(false),
+        ObjectKind::Container | ObjectKind::Sandbox => Ok(false),
     }
 }

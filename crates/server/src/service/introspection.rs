@@ -2,13 +2,15 @@
 
 use std::os::unix::fs::MetadataExt;
 
+use prost::Message as _;
 use tonic::{Request, Response, Status, async_trait};
 use wharf_api::containerd::services::introspection::v1 as api;
+use wharf_api::containerd::types::RuntimeRequest;
 use wharf_types::filter::FieldsFn;
 
 use crate::Services;
-use crate::convert::{self, platform};
-use crate::refuse::unimplemented;
+use crate::convert::{self, any, from_any, platform, type_name};
+use crate::refuse::{refuse, unimplemented};
 
 /// Answers from the daemon's identity.
 pub(crate) struct Introspection(pub(crate) Services);
@@ -24,12 +26,16 @@ const GRPC: &[&str] = &[
     "introspection",
     "leases",
     "namespaces",
+    "sandboxes",
     "snapshots",
     "streaming",
     "tasks",
     "transfer",
     "version",
 ];
+
+/// The plugin that can be asked about runtimes.
+const RUNTIMES: (&str, &str) = ("io.containerd.runtime.v2", "task");
 
 #[async_trait]
 impl api::introspection_server::Introspection for Introspection {
@@ -52,13 +58,36 @@ impl api::introspection_server::Introspection for Introspection {
 
     async fn plugin_info(
         &self,
-        _: Request<api::PluginInfoRequest>,
+        request: Request<api::PluginInfoRequest>,
     ) -> Result<Response<api::PluginInfoResponse>, Status> {
-        Err(unimplemented("asking a plugin about itself is not built yet; run the shim with -info"))
+        let request = request.into_inner();
+        let (kind, id) = (&request.r#type, &request.id);
+        let plugin = self.plugins().into_iter().find(|plugin| plugin.r#type == *kind && plugin.id == *id);
+        let plugin = plugin.ok_or_else(|| Status::not_found(format!("plugin {kind}.{id}: not found")))?;
+        let extra = match request.options {
+            None => None,
+            Some(options) if (kind.as_str(), id.as_str()) == RUNTIMES => Some(self.runtime(options).await?),
+            Some(_) => return Err(unimplemented(format!("plugin {kind}.{id} says no more of itself"))),
+        };
+        Ok(Response::new(api::PluginInfoResponse { plugin: Some(plugin), extra }))
     }
 }
 
 impl Introspection {
+    /// What a runtime's shim says of itself: `options` is a `RuntimeRequest`.
+    async fn runtime(&self, options: prost_types::Any) -> Result<prost_types::Any, Status> {
+        if type_name(&options.type_url) != "containerd.types.RuntimeRequest" {
+            return Err(unimplemented(format!(
+                "options of type {:?} are not understood: send a containerd.types.RuntimeRequest",
+                options.type_url
+            )));
+        }
+        let request = RuntimeRequest::decode(options.value.as_slice())
+            .map_err(|error| Status::invalid_argument(format!("options {:?}: {error}", options.type_url)))?;
+        let info = self.0.tasks.runtime_info(&request.runtime_path, request.options.map(from_any)).await;
+        info.map(any).map_err(refuse)
+    }
+
     /// What a containerd with the same abilities would list, so that clients that look for a part find it.
     fn plugins(&self) -> Vec<api::Plugin> {
         let identity = &self.0.identity;
@@ -69,6 +98,7 @@ impl Introspection {
             plugin("io.containerd.metadata.v1", "redb"),
             plugin("io.containerd.gc.v1", "scheduler"),
             plugin("io.containerd.event.v1", "exchange"),
+            plugin("io.containerd.sandbox.store.v1", "local"),
             api::Plugin { platforms: here(), ..plugin("io.containerd.differ.v1", "walking") },
             api::Plugin { platforms: here(), ..plugin("io.containerd.runtime.v2", "task") },
         ];

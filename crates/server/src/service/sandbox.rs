@@ -1,5 +1,8 @@
 //! Sandboxes: groups of containers that share a shim.
 
+mod store;
+
+pub(crate) use store::Store;
 use tonic::{Request, Response, Status, async_trait};
 use wharf_api::containerd::services::sandbox::v1 as api;
 
@@ -23,16 +26,6 @@ macro_rules! refuse_all {
             })+
         }
     };
-}
-
-refuse_all! {
-    api::store_server::Store {
-        create(StoreCreateRequest) -> StoreCreateResponse;
-        update(StoreUpdateRequest) -> StoreUpdateResponse;
-        delete(StoreDeleteRequest) -> StoreDeleteResponse;
-        list(StoreListRequest) -> StoreListResponse;
-        get(StoreGetRequest) -> StoreGetResponse;
-    }
 }
 
 refuse_all! {
