@@ -105,6 +105,7 @@ pub(crate) fn kind(status: StatusCode) -> ErrorKind {
         StatusCode::NOT_FOUND | StatusCode::GONE => ErrorKind::NotFound,
         StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => ErrorKind::Unimplemented,
         StatusCode::RANGE_NOT_SATISFIABLE => ErrorKind::OutOfRange,
+        StatusCode::PAYLOAD_TOO_LARGE => ErrorKind::ResourceExhausted,
         status if crate::retry::is_transient(status) => ErrorKind::Unavailable,
         _ => ErrorKind::Unknown,
     }

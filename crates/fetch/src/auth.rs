@@ -115,7 +115,7 @@ async fn bearer_token(
     let request = token::Request {
         realm,
         service: bearer.parameter("service").unwrap_or_default().to_owned(),
-        scope: bearer.parameter("scope").filter(|scope| !scope.is_empty()).unwrap_or(scope).to_owned(),
+        scope: token::join_scopes(scope, bearer.parameter("scope").unwrap_or_default()),
         credentials,
     };
     let token = token::request(http, config, endpoint, &request).await?;

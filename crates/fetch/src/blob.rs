@@ -9,7 +9,7 @@ use reqwest::{Method, Response, StatusCode};
 use tokio::time::{Instant, timeout};
 use wharf_types::{Descriptor, ErrorKind, Kind as _};
 
-use crate::client::Call;
+use crate::client::{Call, Payload};
 use crate::hosts::authority;
 use crate::resolver::RegistryFetcher;
 use crate::retry::Tries;
@@ -166,6 +166,7 @@ impl Blob {
             scope: format!("repository:{repository}:pull"),
             headers,
             doing: self.doing.clone(),
+            payload: Payload::Nothing,
         };
         let response = match client.call(&call).await {
             Err(error) if error.kind() == ErrorKind::OutOfRange && self.offset > 0 && self.ranges => {

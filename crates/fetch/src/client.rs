@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use bytes::Bytes;
+use reqwest::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE,
+};
 use reqwest::{Method, Response, StatusCode, Url};
 use wharf_types::ErrorKind;
 
@@ -10,6 +13,7 @@ use crate::auth::{Authenticator, challenge};
 use crate::config::Config;
 use crate::hosts::{Endpoint, authority, is_local, is_loopback, same_origin};
 use crate::retry::{self, Tries};
+use crate::sending::Sending;
 use crate::{Error, Result, answer};
 
 /// How many redirects are followed.
@@ -32,13 +36,23 @@ pub(crate) struct Client {
 pub(crate) struct Call<'a> {
     pub(crate) method: Method,
     pub(crate) endpoint: &'a Endpoint,
-    /// Below `/v2/`.
+    /// Below `/v2/`; or a whole address, which gets no proof of who the user is unless it is the registry's own origin.
     pub(crate) path: String,
     /// What a token has to allow.
     pub(crate) scope: String,
     pub(crate) headers: HeaderMap,
     /// For messages: what is being done, to what, at which host.
     pub(crate) doing: String,
+    pub(crate) payload: Payload<'a>,
+}
+
+/// What a request brings.
+pub(crate) enum Payload<'a> {
+    Nothing,
+    Bytes(Bytes),
+    /// Bytes that are read anew for each time that the request is sent. Only who knows what the registry has taken of them can
+    /// send them again: they are sent once, and once more when the registry wants to know who sends them.
+    Stream(&'a (dyn Fn() -> Sending + Sync)),
 }
 
 impl Client {
@@ -70,7 +84,7 @@ impl Client {
             let sent = self.auth.header(call.endpoint, &call.scope);
             let (response, own) = match self.follow(call, sent.as_ref()).await {
                 Ok(answered) => answered,
-                Err(error) if retry::may_help(&error) => match tries.pause(None).await {
+                Err(error) if retry::may_help(&error) && !call.once() => match tries.pause(None).await {
                     true => continue,
                     false => return Err(error),
                 },
@@ -88,7 +102,8 @@ impl Client {
                 self.auth.answer(http, &self.config, call.endpoint, &call.scope, &offered, sent.as_ref()).await?;
                 continue;
             }
-            if retry::is_transient(status) && tries.pause(retry::retry_after(response.headers())).await {
+            if retry::is_transient(status) && !call.once() && tries.pause(retry::retry_after(response.headers())).await
+            {
                 tracing::debug!(doing = call.doing, %status, "tried again");
                 continue;
             }
@@ -124,8 +139,8 @@ impl Client {
                 request =
                     proof.into_iter().fold(request, |request, proof| request.header(AUTHORIZATION, proof.clone()));
             }
-            let response = answer::headers(request, self.config.timeouts.headers, &call.doing).await?;
-            if !is_redirect(response.status()) {
+            let response = self.send(call, request).await?;
+            if !call.follows(response.status()) {
                 return Ok((response, own));
             }
             let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
@@ -138,19 +153,42 @@ impl Client {
         Err(malformed(format!("more than {MAX_REDIRECTS} redirects")))
     }
 
+    async fn send(&self, call: &Call<'_>, request: reqwest::RequestBuilder) -> Result<Response> {
+        let timeouts = &self.config.timeouts;
+        match &call.payload {
+            Payload::Nothing => answer::headers(request, timeouts.headers, &call.doing).await,
+            Payload::Bytes(bytes) => answer::headers(request.body(bytes.clone()), timeouts.document, &call.doing).await,
+            Payload::Stream(sending) => {
+                let Sending { body, length, watch } = sending();
+                watch.over(request.header(CONTENT_LENGTH, length).body(body), timeouts, &call.doing).await
+            }
+        }
+    }
+
     fn own_headers(&self) -> HeaderMap {
         let pairs = self.config.headers.iter();
         pairs.filter_map(|(name, value)| Some((name.parse::<HeaderName>().ok()?, value.parse().ok()?))).collect()
     }
 }
 
-fn is_redirect(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+impl Call<'_> {
+    /// Whether an answer is a redirect to follow. What changes something is only sent elsewhere by those that say to send it again.
+    fn follows(&self, status: StatusCode) -> bool {
+        match status.as_u16() {
+            307 | 308 => true,
+            301..=303 => matches!(self.method, Method::GET | Method::HEAD),
+            _ => false,
+        }
+    }
+
+    fn once(&self) -> bool {
+        matches!(self.payload, Payload::Stream(_))
+    }
 }
 
 /// A registry says where its blobs are, but not that they are in places that only this machine can reach, and not in
 /// less safe ones.
-fn check_redirect(from: &Url, to: &Url) -> std::result::Result<(), &'static str> {
+pub(crate) fn check_redirect(from: &Url, to: &Url) -> std::result::Result<(), &'static str> {
     if !matches!(to.scheme(), "http" | "https") {
         return Err("which is neither http nor https");
     }

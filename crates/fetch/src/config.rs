@@ -72,6 +72,8 @@ pub struct Timeouts {
     pub stall: Duration,
     /// See [`Timeouts::stall`]. The time that a consumer takes does not count.
     pub stall_bytes: u64,
+    /// From the last byte of an upload until its answer: the registry may have to hash all of it again.
+    pub commit: Duration,
 }
 
 impl Default for Timeouts {
@@ -83,6 +85,7 @@ impl Default for Timeouts {
             document: seconds(60),
             stall: seconds(30),
             stall_bytes: 16 * 1024,
+            commit: seconds(300),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Registries: resolve a reference, fetch what it names.
+//! Registries: resolve a reference, fetch what it names, push what it is to name.
 //!
 //! It speaks the OCI distribution specification and Docker's registry protocol, and hands out descriptors and streams of
 //! bytes. It promises bounded memory whatever a registry sends, a deadline on every wait, and that credentials reach the host
@@ -26,8 +26,11 @@ pub mod config;
 pub mod error;
 pub mod hosts;
 pub mod manifest;
+mod push;
 mod resolver;
 mod retry;
+mod sending;
+mod upload;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -54,6 +57,12 @@ pub trait Resolver: Send + Sync {
     /// # Errors
     /// When the registry's configuration cannot be used.
     fn fetcher(&self, reference: &Reference) -> Result<Arc<dyn Fetcher>>;
+
+    /// A pusher to the repository of `reference`.
+    ///
+    /// # Errors
+    /// When the registry's configuration cannot be used.
+    fn pusher(&self, reference: &Reference) -> Result<Arc<dyn Pusher>>;
 }
 
 /// Fetches blobs and manifests of one repository.
@@ -65,6 +74,41 @@ pub trait Fetcher: Send + Sync {
     /// # Errors
     /// `NotFound`, `Unauthenticated`, `PermissionDenied`, `OutOfRange`, or `Unavailable`.
     async fn fetch(&self, target: &Descriptor, offset: u64) -> Result<ByteStream>;
+}
+
+/// Brings blobs and manifests to one repository. What a manifest names has to be there before it.
+#[async_trait]
+pub trait Pusher: Send + Sync {
+    /// Has a blob in the repository: it is there, or another repository of the registry has it (one of `repositories` may),
+    /// or `source` is sent. What a cut connection has brought over is not sent again where the registry keeps it.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, `PermissionDenied`, `Unavailable`; those of `source`.
+    async fn blob(&self, target: &Descriptor, repositories: &[String], source: Arc<dyn Source>) -> Result<Pushed>;
+
+    /// Has an index or a manifest in the repository: by its digest, or `named` as the reference says.
+    ///
+    /// # Errors
+    /// As [`Pusher::blob`]; `InvalidArgument` when the reference has another digest, and when the registry does not take
+    /// the manifest, for example because it lacks what it names.
+    async fn manifest(&self, target: &Descriptor, bytes: Bytes, named: bool) -> Result<Pushed>;
+}
+
+/// The bytes of a blob that is pushed. They may be asked for several times.
+pub trait Source: Send + Sync {
+    /// All bytes from `offset` on.
+    fn read(&self, offset: u64) -> ByteStream;
+}
+
+/// How something came to be in a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It was there.
+    Exists,
+    /// The registry had it in this repository.
+    Mounted(String),
+    /// It was sent.
+    Sent,
 }
 
 /// Bytes as they come from a registry.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use wharf_types::{Descriptor, Digest, ErrorKind, Reference};
 
-use crate::client::{Call, Client};
+use crate::client::{Call, Client, Payload};
 use crate::hosts::{Endpoint, authority};
 use crate::{Error, Result, answer};
 
@@ -19,7 +19,7 @@ pub const MEDIA_TYPES: [&str; 4] = [
     "application/vnd.docker.distribution.manifest.v2+json",
 ];
 
-const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+pub(crate) const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
 /// True for the types of indexes and manifests.
 #[must_use]
@@ -87,7 +87,7 @@ fn call<'a>(endpoint: &'a Endpoint, reference: &Reference, name: &str, doing: St
     let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(ACCEPTED))]);
     let path = format!("{}/manifests/{name}", reference.repository());
     let scope = format!("repository:{}:pull", reference.repository());
-    Call { method: Method::GET, endpoint, path, scope, headers, doing }
+    Call { method: Method::GET, endpoint, path, scope, headers, doing, payload: Payload::Nothing }
 }
 
 const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \

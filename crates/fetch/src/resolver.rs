@@ -10,7 +10,8 @@ use wharf_types::{Descriptor, ErrorKind, Kind as _, Reference};
 use crate::client::Client;
 use crate::config::Config;
 use crate::hosts::Endpoint;
-use crate::{ByteStream, Error, Fetcher, Resolver, Result, blob, manifest};
+use crate::push::RegistryPusher;
+use crate::{ByteStream, Error, Fetcher, Pusher, Resolver, Result, blob, manifest};
 
 /// Resolves references at the registries that they name. One for a program is enough: it keeps connections and tokens.
 #[derive(Clone)]
@@ -44,6 +45,13 @@ impl Resolver for RegistryResolver {
     fn fetcher(&self, reference: &Reference) -> Result<Arc<dyn Fetcher>> {
         let endpoints = Endpoint::of(reference.registry(), &self.client.config)?;
         Ok(Arc::new(RegistryFetcher { client: self.client.clone(), endpoints, reference: reference.clone() }))
+    }
+
+    fn pusher(&self, reference: &Reference) -> Result<Arc<dyn Pusher>> {
+        // Of the hosts that serve a registry the last is its own; the others are mirrors, which take nothing.
+        let endpoint = Endpoint::of(reference.registry(), &self.client.config)?.pop();
+        let endpoint = endpoint.ok_or_else(|| nowhere(reference))?;
+        Ok(Arc::new(RegistryPusher { client: self.client.clone(), endpoint, reference: reference.clone() }))
     }
 }
 

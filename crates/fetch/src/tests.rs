@@ -3,6 +3,7 @@
 mod authentication;
 mod blobs;
 mod manifests;
+mod pushing;
 mod redirects;
 
 use std::collections::HashMap;
@@ -27,6 +28,7 @@ fn quick() -> Config {
         document: millis(400),
         stall: millis(200),
         stall_bytes: 1024,
+        commit: millis(2000),
     };
     let retries = Retries { attempts: 3, cuts: 3, progress: 1000, pause: millis(1), max_pause: millis(20) };
     Config { timeouts, retries, ..Config::default() }

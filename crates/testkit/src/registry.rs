@@ -1,4 +1,4 @@
-//! An OCI distribution registry on loopback, over plain HTTP, that can misbehave.
+//! An OCI distribution registry on loopback, over plain HTTP, that can misbehave. It serves and takes images.
 //!
 //! It speaks HTTP/1.1 by itself, because half of what it is for (wrong lengths, connections cut in the middle, headers
 //! byte by byte) is what no HTTP library sends.
@@ -26,6 +26,7 @@ mod answer;
 pub mod auth;
 mod connection;
 pub mod fault;
+mod upload;
 
 use std::collections::HashMap;
 use std::io;
@@ -57,6 +58,10 @@ struct State {
     blobs: HashMap<(String, Digest), Blob>,
     /// By repository and tag.
     tags: HashMap<(String, String), Digest>,
+    /// What has come of blobs that are being pushed, by the upload's number.
+    uploads: HashMap<u64, Vec<u8>>,
+    /// Uploads are refused that bring more in one request.
+    max_piece: Option<usize>,
     faults: fault::Faults,
     throttle: Throttle,
     auth: Auth,
@@ -67,7 +72,7 @@ struct State {
 /// A request that was answered, or whose answer was begun.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// `GET`, `HEAD` or `POST`.
+    /// `GET`, `HEAD`, `POST`, `PUT` or `PATCH`.
     pub method: String,
     /// The path, without the query.
     pub path: String,
@@ -77,6 +82,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// A form's body.
     pub body: String,
+    /// How many bytes a body had.
+    pub received: u64,
     /// The status it was answered with; 0 when the answer had none.
     pub status: u16,
     /// Bytes of the answer's body that were sent.
@@ -163,6 +170,23 @@ impl Registry {
     /// Forgets a blob, which is then answered with 404.
     pub fn remove_blob(&self, repository: &str, digest: &Digest) {
         self.state().blobs.remove(&(repository.to_owned(), digest.clone()));
+    }
+
+    /// The bytes of a blob or a manifest that a repository has.
+    #[must_use]
+    pub fn blob(&self, repository: &str, digest: &Digest) -> Option<Blob> {
+        self.state().blobs.get(&(repository.to_owned(), digest.clone())).cloned()
+    }
+
+    /// What a tag stands for.
+    #[must_use]
+    pub fn tagged(&self, repository: &str, tag: &str) -> Option<Digest> {
+        self.state().tags.get(&(repository.to_owned(), tag.to_owned())).cloned()
+    }
+
+    /// Refuses requests that bring more than this of a blob, with 413.
+    pub fn set_max_piece(&self, bytes: usize) {
+        self.state().max_piece = Some(bytes);
     }
 
     /// From now on asks for this. Tokens that were given out no longer count.

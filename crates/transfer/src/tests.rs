@@ -65,6 +65,7 @@ fn quick() -> Config {
         document: millis(1000),
         stall: millis(500),
         stall_bytes: 1024,
+        commit: millis(2000),
     };
     let retries = Retries { attempts: 2, cuts: 2, progress: 1000, pause: millis(1), max_pause: millis(20) };
     Config { timeouts, retries, ..Config::default() }

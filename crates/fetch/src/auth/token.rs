@@ -20,6 +20,7 @@ const CLIENT_ID: &str = "wharf";
 pub(crate) struct Request {
     pub(crate) realm: Url,
     pub(crate) service: String,
+    /// With spaces between several.
     pub(crate) scope: String,
     pub(crate) credentials: Option<Credentials>,
 }
@@ -82,9 +83,24 @@ pub(crate) async fn request(
     Ok(Token { token: Secret::new(token), expires_in: answer.expires_in.filter(|seconds| *seconds > 0) })
 }
 
+/// What we need, and what the registry asks for that is not in it already.
+pub(crate) fn join_scopes(ours: &str, theirs: &str) -> String {
+    let covers = |ours: &str, theirs: &str| match (ours.rsplit_once(':'), theirs.rsplit_once(':')) {
+        (Some((mine, have)), Some((its, wanted))) => {
+            mine == its && wanted.split(',').all(|action| have.split(',').any(|one| one == action))
+        }
+        _ => ours == theirs,
+    };
+    let more =
+        theirs.split(' ').filter(|theirs| !theirs.is_empty() && !ours.split(' ').any(|ours| covers(ours, theirs)));
+    let all: Vec<&str> = ours.split(' ').chain(more).filter(|scope| !scope.is_empty()).collect();
+    all.join(" ")
+}
+
 fn get(http: &reqwest::Client, request: &Request) -> Result<RequestBuilder> {
-    let query = [("service", request.service.as_str()), ("scope", request.scope.as_str())];
-    let query: Vec<(&str, &str)> = query.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+    let scopes = request.scope.split(' ').map(|scope| ("scope", scope));
+    let query = [("service", request.service.as_str())].into_iter().chain(scopes);
+    let query: Vec<(&str, &str)> = query.filter(|(_, value)| !value.is_empty()).collect();
     let builder = http.get(request.realm.clone()).query(&query);
     Ok(match &request.credentials {
         Some(Credentials::Password(user, password)) => builder.header(AUTHORIZATION, basic_header(user, password)?),
@@ -132,4 +148,18 @@ async fn refusal(config: &Config, doing: &str, request: &Request, response: reqw
     };
     let reason = answer::reason(response, &secrets, config.timeouts.document).await;
     Error::Refused { doing: doing.to_owned(), kind, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::join_scopes;
+
+    #[test]
+    fn of_scopes_the_wider_one_is_asked_for() {
+        let push = "repository:a/b:pull,push";
+        assert_eq!(join_scopes(push, "repository:a/b:pull"), push);
+        assert_eq!(join_scopes(push, ""), push);
+        assert_eq!(join_scopes("repository:a:pull", "repository:b:pull"), "repository:a:pull repository:b:pull");
+        assert_eq!(join_scopes("repository:a:pull", "repository:a:pull,push registry:catalog:*").split(' ').count(), 3);
+    }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::json;
 use wharf_types::Digest;
 
-use super::{Fault, Request, State, auth};
+use super::{Fault, Request, State, auth, upload};
 use crate::image::Blob;
 
 /// An answer, and how it is to be sent.
@@ -32,15 +32,17 @@ pub(super) enum Sending {
     Trickle(Duration),
     TrickleHeaders(Duration),
     Never,
+    /// The connection is closed.
+    Nothing,
     Garbage,
 }
 
 impl Answer {
-    fn status(status: u16) -> Self {
+    pub(super) fn status(status: u16) -> Self {
         Self { status, ..Self::default() }
     }
 
-    fn refusal(status: u16, code: &str) -> Self {
+    pub(super) fn refusal(status: u16, code: &str) -> Self {
         let body = json!({"errors": [{"code": code, "message": code.to_lowercase()}]}).to_string();
         Self {
             status,
@@ -50,19 +52,19 @@ impl Answer {
         }
     }
 
-    fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.retain(|(key, _)| *key != name);
         self.headers.push((name, value.into()));
         self
     }
 
-    fn sending(self, sending: Sending) -> Self {
+    pub(super) fn sending(self, sending: Sending) -> Self {
         Self { sending, ..self }
     }
 }
 
 /// The answer to a request, with whatever fault is set for it.
-pub(super) fn to(state: &mut State, origin: &str, request: &Request) -> Answer {
+pub(super) fn to(state: &mut State, origin: &str, request: &Request, payload: &Bytes) -> Answer {
     let ranged = request.header("range").is_some();
     let fault = state.faults.take(&request.method, &request.path, ranged);
     let range = match &fault {
@@ -71,7 +73,14 @@ pub(super) fn to(state: &mut State, origin: &str, request: &Request) -> Answer {
     };
     let answer = match fault.as_ref().and_then(|fault| instead(fault, origin, request)) {
         Some(answer) => return answer,
-        None => well_behaved(state, origin, request, range),
+        None => match fault {
+            Some(Fault::CutUpload(taken)) => {
+                let taken = usize::try_from(taken).unwrap_or(usize::MAX).min(payload.len());
+                upload::cut(state, request, payload.get(..taken).unwrap_or_default());
+                return Answer::default().sending(Sending::Nothing);
+            }
+            _ => well_behaved(state, origin, request, range, payload),
+        },
     };
     match fault {
         Some(fault) if answer.status < 300 => spoilt(answer, fault),
@@ -140,13 +149,22 @@ fn spoilt(mut answer: Answer, fault: Fault) -> Answer {
     answer
 }
 
-fn well_behaved(state: &mut State, origin: &str, request: &Request, range: Option<(u64, Option<u64>)>) -> Answer {
+fn well_behaved(
+    state: &mut State,
+    origin: &str,
+    request: &Request,
+    range: Option<(u64, Option<u64>)>,
+    payload: &Bytes,
+) -> Answer {
     if request.path == "/token" {
         let (status, body) = auth::token(&state.auth, &mut state.tokens, request);
         return Answer { body: body.into(), ..Answer::status(status) }.with("content-type", "application/json");
     }
     if let Some(challenge) = auth::challenge(&state.auth, &state.tokens, origin, request) {
         return Answer::refusal(401, "UNAUTHORIZED").with("www-authenticate", challenge);
+    }
+    if let Some(answer) = upload::answer(state, request, payload) {
+        return answer;
     }
     if !matches!(request.method.as_str(), "GET" | "HEAD") {
         return Answer::refusal(405, "UNSUPPORTED");

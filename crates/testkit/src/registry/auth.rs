@@ -1,6 +1,6 @@
 //! Who may ask: nobody checks, basic authentication, or bearer tokens from the registry's own token endpoint.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use serde_json::json;
 
@@ -67,7 +67,8 @@ impl Auth {
 /// The tokens that count, and how many there were.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
-    valid: HashSet<String>,
+    /// With whether they are for pushing too.
+    valid: HashMap<String, bool>,
     issued: usize,
 }
 
@@ -80,10 +81,10 @@ impl Tokens {
         self.issued
     }
 
-    fn issue(&mut self) -> String {
+    fn issue(&mut self, pushes: bool) -> String {
         self.issued += 1;
         let token = format!("token-{}", self.issued);
-        self.valid.insert(token.clone());
+        self.valid.insert(token.clone(), pushes);
         token
     }
 }
@@ -96,7 +97,8 @@ pub(super) fn challenge(auth: &Auth, tokens: &Tokens, origin: &str, request: &Re
         Auth::Basic(user) => (!is_user(given, user)).then(|| "Basic realm=\"test registry\"".to_owned()),
         Auth::Bearer(bearer) => {
             let token = given.strip_prefix("Bearer ").unwrap_or_default();
-            if tokens.valid.contains(token) {
+            let pushes = !matches!(request.method.as_str(), "GET" | "HEAD");
+            if tokens.valid.get(token).is_some_and(|may_push| *may_push || !pushes) {
                 return None;
             }
             let own = format!("{origin}/token");
@@ -106,7 +108,8 @@ pub(super) fn challenge(auth: &Auth, tokens: &Tokens, origin: &str, request: &Re
                     .or_else(|| rest.rsplit_once("/blobs/"))
                     .map(|(repository, _)| repository)
             });
-            let scope = repository.map(|name| format!(",scope=\"repository:{name}:pull\"")).unwrap_or_default();
+            let actions = if pushes { "pull,push" } else { "pull" };
+            let scope = repository.map(|name| format!(",scope=\"repository:{name}:{actions}\"")).unwrap_or_default();
             Some(format!("Bearer realm=\"{realm}\",service=\"test\"{scope}"))
         }
     }
@@ -127,7 +130,7 @@ pub(super) fn token(auth: &Auth, tokens: &mut Tokens, request: &Request) -> (u16
     if !allowed {
         return (401, json!({"errors": [{"code": "UNAUTHORIZED", "message": "wrong user or password"}]}).to_string());
     }
-    let token = tokens.issue();
+    let token = tokens.issue([&request.query, &request.body].iter().any(|asked| asked.contains("push")));
     let mut answer = json!({ "token": token, "access_token": token });
     if let (Some(seconds), Some(object)) = (bearer.expires_in, answer.as_object_mut()) {
         object.insert("expires_in".to_owned(), seconds.into());

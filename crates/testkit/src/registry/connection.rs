@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
@@ -15,6 +15,9 @@ use super::{Request, Shared, Throttle, lock};
 /// The most bytes that a request's head or a form may have.
 const MAX_REQUEST: usize = 64 * 1024;
 
+/// The most bytes of a blob that one request may bring.
+const MAX_PAYLOAD: usize = 256 * 1024 * 1024;
+
 /// How much of a body is sent at once, so that what was sent can be counted.
 const CHUNK: usize = 64 * 1024;
 
@@ -22,10 +25,10 @@ const CHUNK: usize = 64 * 1024;
 pub(super) async fn serve(mut stream: TcpStream, addr: SocketAddr, state: Shared) {
     let origin = format!("http://{addr}");
     let mut buffer = BytesMut::new();
-    while let Ok(Some(request)) = read_request(&mut stream, &mut buffer).await {
+    while let Ok(Some((request, payload))) = read_request(&mut stream, &mut buffer).await {
         let (answer, throttle, number) = {
             let mut state = lock(&state);
-            let answer = answer::to(&mut state, &origin, &request);
+            let answer = answer::to(&mut state, &origin, &request, &payload);
             state.requests.push(Request { status: answer.status, ..request.clone() });
             (answer, state.throttle, state.requests.len() - 1)
         };
@@ -42,7 +45,8 @@ pub(super) async fn serve(mut stream: TcpStream, addr: SocketAddr, state: Shared
     }
 }
 
-async fn read_request(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<Option<Request>> {
+/// A request, and what it brings if that is no form.
+async fn read_request(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<Option<(Request, Bytes)>> {
     let head_end = loop {
         if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break at;
@@ -67,13 +71,19 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Resu
     let headers = lines.filter_map(|line| line.split_once(':'));
     request.headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
     let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let pushes = matches!(request.method.as_str(), "PUT" | "PATCH");
+    let most = if pushes { MAX_PAYLOAD } else { MAX_REQUEST };
     while buffer.len() < length {
-        if length > MAX_REQUEST || stream.read_buf(buffer).await? == 0 {
+        if length > most || stream.read_buf(buffer).await? == 0 {
             return Ok(None);
         }
     }
-    request.body = String::from_utf8_lossy(&buffer.split_to(length)).into_owned();
-    Ok(Some(request))
+    let payload = buffer.split_to(length).freeze();
+    request.received = length as u64;
+    if !pushes {
+        request.body = String::from_utf8_lossy(&payload).into_owned();
+    }
+    Ok(Some((request, payload)))
 }
 
 /// Sends an answer; false when the connection is to end with it.
@@ -86,6 +96,7 @@ async fn send(
 ) -> io::Result<bool> {
     match answer.sending {
         Sending::Never => return std::future::pending().await,
+        Sending::Nothing => return Ok(false),
         Sending::Garbage => {
             stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n").await?;
             return Ok(false);

@@ -54,6 +54,8 @@ pub enum Fault {
     ContentType(&'static str),
     /// The right body with another `Docker-Content-Digest`.
     DigestHeader(String),
+    /// Of what a `PUT` or `PATCH` brings only so many bytes are taken; then the connection is closed without an answer.
+    CutUpload(u64),
     /// Bytes that are no HTTP.
     Garbage,
 }
@@ -140,6 +142,7 @@ impl Faults {
 fn applies(fault: &Fault, method: &str, ranged: bool) -> bool {
     match fault {
         Fault::IgnoreRange | Fault::WrongContentRange => ranged,
+        Fault::CutUpload(_) => matches!(method, "PUT" | "PATCH"),
         Fault::WrongBytes
         | Fault::Truncated(_)
         | Fault::TooLong(_)
