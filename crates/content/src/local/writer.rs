@@ -6,6 +6,7 @@ use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustix::fs::{Advice, Timespec, Timestamps, UTIME_NOW, fadvise, futimens};
 use wharf_types::Digest;
@@ -179,6 +180,15 @@ impl FileWriter {
     }
 }
 
+impl Drop for FileWriter {
+    /// The clock that the kernel has for files is coarse: whoever goes on with the ingest reads the same time as its writer.
+    fn drop(&mut self) {
+        if let Ok(data) = self.data() {
+            let _ = data.set_modified(self.status.updated_at);
+        }
+    }
+}
+
 impl Writer for FileWriter {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let done = || Error::Done(self.status.reference.clone());
@@ -194,6 +204,7 @@ impl Writer for FileWriter {
             let (done, left) = rest.split_at_checked(written).unwrap_or((rest, &[]));
             self.hasher.update(done);
             self.status.offset += done.len() as u64;
+            self.status.updated_at = SystemTime::now();
             rest = left;
         }
         self.begin_write_back();
@@ -201,11 +212,7 @@ impl Writer for FileWriter {
     }
 
     fn status(&self) -> Status {
-        let mut status = self.status.clone();
-        if let Ok(Ok(found)) = self.data().map(File::metadata) {
-            status.updated_at = found.modified().map_or(status.updated_at, |updated| updated.max(status.started_at));
-        }
-        status
+        self.status.clone()
     }
 
     fn digest(&self) -> Digest {
@@ -221,6 +228,7 @@ impl Writer for FileWriter {
         self.data()?.set_len(0).at("truncate", &self.path)?;
         self.hasher = hash::algorithm(self.status.expected.as_ref()).hasher();
         self.status.offset = 0;
+        self.status.updated_at = SystemTime::now();
         self.write_back = 0;
         Ok(())
     }

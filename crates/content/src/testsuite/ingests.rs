@@ -61,6 +61,12 @@ fn the_status_follows_what_is_written(store: &dyn ContentStore) {
     }
     writer.write(b"").unwrap();
     assert_eq!(writer.status().offset, 3);
+    let before = SystemTime::now();
+    writer.write(b"a").unwrap();
+    let updated = writer.status().updated_at;
+    assert!(before <= updated && updated <= SystemTime::now(), "{before:?} {updated:?}");
+    drop(writer);
+    assert_eq!(store.writer(&ingest("status follows")).unwrap().status().updated_at, updated);
 }
 
 fn what_is_known_at_the_beginning_is_kept(store: &dyn ContentStore) {
