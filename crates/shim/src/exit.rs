@@ -45,6 +45,8 @@ async fn end(shim: &Shim, container: &Container, process: &Process, child: &Chil
     if first {
         let others = async {
             for exec in container.execs() {
+                // While one is being started nobody knows yet whether it will have an end to be told.
+                drop(exec.process.gate.lock().await);
                 if exec.process.is_started() {
                     exec.process.wait().await;
                 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use prost::Message as _;
+use rustix::process::Signal;
 use support::{LIMIT, SHIM, Stage, with_stdin};
 use wharf_api::containerd::runc::v1 as runc;
 use wharf_api::containerd::runtime::bootstrap::v1::{BootstrapParams, BootstrapResult};
@@ -228,6 +229,50 @@ async fn a_runtime_that_is_killed_in_the_middle_of_a_creation_leaves_nothing() {
     assert!(!Path::new(&cgroup).exists(), "{cgroup} is left");
     assert_eq!(fs::read_dir(stage.dir.path().join("runc/test")).unwrap().count(), 0, "the runtime's record is left");
     shim.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_end_waits_for_an_exec_in_the_making() {
+    let stage = Stage::new();
+    let mut events = stage.listen();
+    stage.make("last", &["sleep", "100"], false);
+    // The exec is held up at its beginning, while the first process is killed.
+    let [at, on] = ["at", "on"].map(|name| support::fifo(stage.dir.path(), name));
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *' exec '*) echo > {}; cat {} > /dev/null;; esac\nexec runc \"$@\"\n",
+        at.display(),
+        on.display()
+    );
+    let shim = stage.shim("last").await;
+    create_with(&stage, "last", &shim, &script).await.unwrap().unwrap();
+    let pid = shim.start("").await.unwrap();
+    shim.exec("late", &["true"], [Path::new(""); 3]).await;
+    let (late, ()) = tokio::join!(shim.start("late"), async {
+        let held = tokio::task::spawn_blocking(move || fs::read(at));
+        held.await.unwrap().unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL)
+            .unwrap();
+        while fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
+            tokio::task::yield_now().await;
+        }
+        // It has ended, and that is not told before it is known what becomes of the exec.
+        shim.exec("later", &["true"], [Path::new(""); 3]).await;
+        assert_eq!(shim.state("").await.unwrap().status, 2);
+        fs::write(on, "").unwrap();
+    });
+    late.unwrap_err();
+    assert_eq!(shim.wait("").await, 137);
+    shim.delete("").await.unwrap();
+    shim.shutdown().await;
+    let mut topics = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        topics.push(event.topic);
+    }
+    let at = |topic: &str| topics.iter().position(|t| t == topic).unwrap();
+    assert!(
+        at("/tasks/exec-added") < at("/tasks/exit") && !topics.contains(&"/tasks/exec-started".into()),
+        "{topics:?}"
+    );
 }
 
 #[tokio::test]
