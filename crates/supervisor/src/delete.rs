@@ -54,6 +54,10 @@ impl Inner {
         if last {
             // While the bundle stands, so that a daemon that is killed before this finds the shim again.
             self.dismiss(task).await;
+            // One that takes the order removes its socket. One that was killed before has left that, and events to deliver.
+            if task.shim.is_known_dead() && task.shim.socket().exists() {
+                self.clean(&task.program).await;
+            }
         }
         self.remove(&task.bundle).await;
         if last {
