@@ -17,7 +17,7 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use wharf_types::Namespace;
+use wharf_types::{ErrorKind, Kind as _, Namespace};
 
 use self::marks::Marks;
 use crate::database::held;
@@ -113,7 +113,14 @@ impl Database {
         self.inner.sweep_ingests(collected)?;
         self.inner.sweep_content(collected)?;
         for (name, snapshotter) in &self.inner.snapshotters {
-            collected.snapshots += self.inner.sweep_if_unclean(name, snapshotter.as_ref())?;
+            match self.inner.sweep_if_unclean(name, snapshotter.as_ref()) {
+                Ok(removed) => collected.snapshots += removed,
+                // One that another program serves may be away; it is swept when it is back, and nobody waits for that.
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    tracing::debug!(snapshotter = name, %error, "not swept now");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ mod announce;
 mod blocking;
 mod call;
 mod convert;
+pub mod plugin;
 mod refuse;
 mod serve;
 mod services;

@@ -59,9 +59,17 @@ pub fn router(services: &Services, limit: usize) -> Routes {
             containers::Containers(of()),
             limit
         ))
-        .add_service(limited!(api::content::v1::content_server::ContentServer, content::Content(of()), limit))
-        .add_service(limited!(api::snapshots::v1::snapshots_server::SnapshotsServer, snapshots::Snapshots(of()), limit))
-        .add_service(limited!(api::diff::v1::diff_server::DiffServer, diff::Diff(of()), limit))
+        .add_service(limited!(api::content::v1::content_server::ContentServer, content::Content(of().stores), limit))
+        .add_service(limited!(
+            api::snapshots::v1::snapshots_server::SnapshotsServer,
+            snapshots::Snapshots { stores: of().stores, namespaces: Some(of().namespaces) },
+            limit
+        ))
+        .add_service(limited!(
+            api::diff::v1::diff_server::DiffServer,
+            diff::Diff { stores: of().stores, applier: of().applier, comparer: of().comparer },
+            limit
+        ))
         .add_service(limited!(api::images::v1::images_server::ImagesServer, images::Images(of()), limit))
         .add_service(limited!(api::leases::v1::leases_server::LeasesServer, leases::Leases(of()), limit))
         .add_service(limited!(api::tasks::v1::tasks_server::TasksServer, tasks::Tasks(of()), limit))

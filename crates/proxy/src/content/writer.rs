@@ -1,5 +1,7 @@
 //! An ingest of a foreign store: one stream of requests, each answered with where the ingest stands.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Streaming};
@@ -20,7 +22,7 @@ pub(super) struct IngestWriter {
     status: Status,
     digest: Digest,
     /// Gone after a refusal, until the ingest is opened again; the plugin ends a stream that it refuses.
-    stream: Option<Stream>,
+    stream: Mutex<Option<Stream>>,
     done: bool,
 }
 
@@ -36,7 +38,7 @@ impl IngestWriter {
         // What was known of it before is not in the answer.
         let status = store.status(&ingest.reference)?;
         let digest = digest(&store, &answer)?;
-        Ok(Self { store, ingest: ingest.clone(), status, digest, stream: Some(stream), done: false })
+        Ok(Self { store, ingest: ingest.clone(), status, digest, stream: Mutex::new(Some(stream)), done: false })
     }
 
     /// Opens the ingest again after a refusal.
@@ -44,12 +46,13 @@ impl IngestWriter {
         if self.done {
             return Err(Error::Done(self.ingest.reference.clone()));
         }
-        if self.stream.is_none() {
+        if self.held().is_none() {
             // It must be the one that was there: opening one that was given up would begin it anew.
             let status = self.store.status(&self.ingest.reference)?;
             let (stream, answer) = begin(&self.store, &self.ingest)?;
             self.digest = digest(&self.store, &answer)?;
-            (self.stream, self.status) = (Some(stream), Status { offset: unsigned(answer.offset), ..status });
+            self.status = Status { offset: unsigned(answer.offset), ..status };
+            *self.held() = Some(stream);
         }
         Ok(())
     }
@@ -57,17 +60,32 @@ impl IngestWriter {
     /// Sends one request and takes in its answer.
     fn ask(&mut self, request: api::WriteContentRequest) -> Result<api::WriteContentResponse> {
         self.again()?;
-        let Some(stream) = self.stream.take() else { return Err(Error::Done(self.ingest.reference.clone())) };
+        let Some(stream) = self.held().take() else { return Err(Error::Done(self.ingest.reference.clone())) };
         let doing = format!("write to ingest {:?}", self.ingest.reference);
         let asked = self.store.plugin.wait(doing, exchange(stream, request));
         let (stream, answer) = asked.map_err(|refusal| refusal.ingest(&self.ingest.reference))?;
-        self.stream = Some(stream);
+        *self.held() = Some(stream);
         self.digest = digest(&self.store, &answer)?;
         self.status.offset = unsigned(answer.offset);
         if answer.updated_at.is_some() {
             self.status.updated_at = time(answer.updated_at);
         }
         Ok(answer)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Stream>> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks where the ingest stands; nothing where it is not open or cannot be asked.
+    fn stat(&self) -> Option<api::WriteContentResponse> {
+        let mut open = self.held();
+        let doing = format!("look at ingest {:?}", self.ingest.reference);
+        let request = api::WriteContentRequest { action: api::WriteAction::Stat.into(), ..Default::default() };
+        let asked = self.store.plugin.wait(doing, exchange(open.take()?, request));
+        let (stream, answer) = asked.ok()?;
+        *open = Some(stream);
+        Some(answer)
     }
 
     fn request(&self, action: api::WriteAction) -> api::WriteContentRequest {
@@ -131,7 +149,9 @@ impl Writer for IngestWriter {
     }
 
     fn status(&self) -> Status {
-        self.status.clone()
+        // When it was written last is nothing that the answer to a write says.
+        let updated_at = self.stat().map_or(self.status.updated_at, |answer| time(answer.updated_at));
+        Status { updated_at, ..self.status.clone() }
     }
 
     fn digest(&self) -> Digest {
@@ -166,7 +186,7 @@ impl Writer for IngestWriter {
         match self.ask(request) {
             Ok(_) => {
                 self.done = true;
-                self.stream = None;
+                *self.held() = None;
                 self.store.info(&self.digest)
             }
             Err(Error::Other { kind: ErrorKind::AlreadyExists, .. }) => {

@@ -11,14 +11,14 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 use wharf_api::containerd::services::content::v1 as api;
 use wharf_content::{ContentStore, Info};
 
-use crate::Services;
+use crate::Stores;
 use crate::blocking::blocking;
 use crate::call::Call;
 use crate::convert::{self, digest, label_change, signed, timestamp, to_labels};
 use crate::refuse::{missing, refuse};
 
 /// Over [`ContentStore`].
-pub(crate) struct Content(pub(crate) Services);
+pub(crate) struct Content(pub(crate) Arc<dyn Stores>);
 
 /// How many blobs one message of a list tells of.
 const LIST_CHUNK: usize = 100;
@@ -32,7 +32,7 @@ impl Content {
         call: Call,
         work: impl FnOnce(Arc<dyn ContentStore>) -> wharf_content::Result<T> + Send + 'static,
     ) -> Result<T, Status> {
-        let stores = self.0.stores.clone();
+        let stores = self.0.clone();
         blocking(move || {
             let store = stores.content(&call.namespace, call.lease.as_deref()).map_err(refuse)?;
             work(store).map_err(refuse)
@@ -121,7 +121,7 @@ impl api::content_server::Content for Content {
         request: Request<Streaming<api::WriteContentRequest>>,
     ) -> Result<Response<Self::WriteStream>, Status> {
         let call = Call::of(&request)?;
-        let stores = self.0.stores.clone();
+        let stores = self.0.clone();
         let store = blocking(move || stores.content(&call.namespace, call.lease.as_deref()).map_err(refuse)).await?;
         Ok(Response::new(Box::pin(write::responses(store, request.into_inner()))))
     }

@@ -3,21 +3,30 @@
 mod write;
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use tonic::{Request, Response, Status, async_trait};
 use wharf_api::containerd::services::diff::v1 as api;
 use wharf_content::Reader;
-use wharf_diff::Comparison;
+use wharf_diff::{Applier, Comparer, Comparison};
 use wharf_types::Descriptor;
 
-use crate::Services;
+use crate::Stores;
 use crate::blocking::blocking;
 use crate::call::Call;
 use crate::convert::{descriptor, from_descriptor, from_mount, labels, time};
 use crate::refuse::{missing, refuse, unimplemented};
 
-/// Over [`wharf_diff::Applier`] and [`wharf_diff::Comparer`].
-pub(crate) struct Diff(pub(crate) Services);
+/// Over [`Applier`] and [`Comparer`].
+#[derive(Clone)]
+pub(crate) struct Diff {
+    /// Where layers come from and go to.
+    pub(crate) stores: Arc<dyn Stores>,
+    /// What extracts layers.
+    pub(crate) applier: Arc<dyn Applier>,
+    /// What writes them.
+    pub(crate) comparer: Arc<dyn Comparer>,
+}
 
 /// The media type of what an applied layer inflates to.
 const UNCOMPRESSED: &str = "application/vnd.oci.image.layer.v1.tar";
@@ -25,7 +34,7 @@ const UNCOMPRESSED: &str = "application/vnd.oci.image.layer.v1.tar";
 #[async_trait]
 impl api::diff_server::Diff for Diff {
     async fn apply(&self, request: Request<api::ApplyRequest>) -> Result<Response<api::ApplyResponse>, Status> {
-        let (call, services) = (Call::of(&request)?, self.0.clone());
+        let (call, services) = (Call::of(&request)?, self.clone());
         let request = request.into_inner();
         if let Some(payload) = request.payloads.keys().next() {
             return Err(unimplemented(format!("a payload for the stream processor {payload:?}: there are none here")));
@@ -44,7 +53,7 @@ impl api::diff_server::Diff for Diff {
     }
 
     async fn diff(&self, request: Request<api::DiffRequest>) -> Result<Response<api::DiffResponse>, Status> {
-        let (call, services) = (Call::of(&request)?, self.0.clone());
+        let (call, services) = (Call::of(&request)?, self.clone());
         let request = request.into_inner();
         let epoch = request.source_date_epoch.map(time).transpose()?;
         let wanted = write::Wanted {

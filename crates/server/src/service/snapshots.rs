@@ -6,16 +6,22 @@ use std::sync::Arc;
 use futures::{Stream, stream};
 use tonic::{Request, Response, Status, async_trait};
 use wharf_api::containerd::services::snapshots::v1 as api;
+use wharf_metadata::Namespaces;
 use wharf_snapshot::{Base, Commit, Info, Kind, Snapshotter};
 
-use crate::Services;
+use crate::Stores;
 use crate::blocking::blocking;
 use crate::call::Call;
 use crate::convert::{self, label_change, mounts, signed, timestamp, to_labels};
 use crate::refuse::{missing, refuse};
 
 /// Over [`Snapshotter`].
-pub(crate) struct Snapshots(pub(crate) Services);
+pub(crate) struct Snapshots {
+    /// Where snapshotters are found.
+    pub(crate) stores: Arc<dyn Stores>,
+    /// Whose labels say which snapshotter is meant where none is named; without them it is the only one there is.
+    pub(crate) namespaces: Option<Arc<dyn Namespaces>>,
+}
 
 /// How many snapshots one message of a list tells of.
 const LIST_CHUNK: usize = 100;
@@ -31,18 +37,21 @@ impl Snapshots {
         name: String,
         work: impl FnOnce(Arc<dyn Snapshotter>) -> wharf_snapshot::Result<T> + Send + 'static,
     ) -> Result<T, Status> {
-        let services = self.0.clone();
+        let (stores, namespaces) = (self.stores.clone(), self.namespaces.clone());
         blocking(move || {
-            let name = if name.is_empty() { default_snapshotter(&services, &call)? } else { name };
-            let found = services.stores.snapshotter(&call.namespace, &name, call.lease.as_deref()).map_err(refuse)?;
+            let name = match namespaces {
+                Some(namespaces) if name.is_empty() => default_snapshotter(&*namespaces, &call)?,
+                _ => name,
+            };
+            let found = stores.snapshotter(&call.namespace, &name, call.lease.as_deref()).map_err(refuse)?;
             work(found).map_err(refuse)
         })
         .await
     }
 }
 
-fn default_snapshotter(services: &Services, call: &Call) -> Result<String, Status> {
-    let labels = services.namespaces.get(&call.namespace).map(|record| record.labels).unwrap_or_default();
+fn default_snapshotter(namespaces: &dyn Namespaces, call: &Call) -> Result<String, Status> {
+    let labels = namespaces.get(&call.namespace).map(|record| record.labels).unwrap_or_default();
     labels.get(DEFAULT_SNAPSHOTTER).cloned().ok_or_else(|| {
         Status::invalid_argument(format!(
             "the request names no snapshotter, and namespace {} has no label {DEFAULT_SNAPSHOTTER}",
