@@ -93,7 +93,7 @@ impl Kind for Error {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Missing { .. } => ErrorKind::NotFound,
-            Self::Refused { message, .. } => kind_of(message),
+            Self::Refused { operation, message, .. } => kind_of(operation, message),
             Self::Hung { .. } => ErrorKind::DeadlineExceeded,
             Self::Garbled { .. } => ErrorKind::Internal,
             Self::Unimplemented { .. } => ErrorKind::Unimplemented,
@@ -103,12 +103,14 @@ impl Kind for Error {
 }
 
 /// The kind of a runtime's message: a command line has no codes, so the words that runc, crun and youki use decide.
-fn kind_of(message: &str) -> ErrorKind {
+fn kind_of(operation: &str, message: &str) -> ErrorKind {
     let message = message.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|w| message.contains(w));
     if says(&["container does not exist", "container \"", "no such container"]) && says(&["does not exist", "no such"])
         || message.ends_with("does not exist") && !message.contains('/')
-        || says(&["process already finished", "container not running", "no such process"])
+        || says(&["process already finished", "no such process"])
+        // Whom a signal was for has gone; other calls come at the wrong moment.
+        || operation == "kill" && says(&["container not running"])
     {
         ErrorKind::NotFound
     } else if says(&["already exists", "id already in use"]) {
@@ -118,6 +120,7 @@ fn kind_of(message: &str) -> ErrorKind {
         "cannot start an already running",
         "not stopped",
         "is not running",
+        "container not running",
         "is not paused",
         "not in a running state",
         "container not paused",
@@ -137,16 +140,17 @@ mod tests {
 
     #[test]
     fn words_become_kinds() {
-        for (message, kind) in [
-            ("container does not exist", ErrorKind::NotFound),
-            ("container \"x\" does not exist", ErrorKind::NotFound),
-            ("container not running", ErrorKind::NotFound),
-            ("container with given ID already exists", ErrorKind::AlreadyExists),
-            ("container with id exists: x: already exists", ErrorKind::AlreadyExists),
-            ("cannot start a container that has stopped", ErrorKind::FailedPrecondition),
-            ("exec: \"/nope\": stat /nope: no such file or directory", ErrorKind::Unknown),
+        for (operation, message, kind) in [
+            ("kill", "container does not exist", ErrorKind::NotFound),
+            ("ps", "container \"x\" does not exist", ErrorKind::NotFound),
+            ("kill", "container not running", ErrorKind::NotFound),
+            ("pause", "container not running", ErrorKind::FailedPrecondition),
+            ("create", "container with given ID already exists", ErrorKind::AlreadyExists),
+            ("create", "container with id exists: x: already exists", ErrorKind::AlreadyExists),
+            ("start", "cannot start a container that has stopped", ErrorKind::FailedPrecondition),
+            ("exec", "exec: \"/nope\": stat /nope: no such file or directory", ErrorKind::Unknown),
         ] {
-            assert_eq!(kind_of(message), kind, "{message}");
+            assert_eq!(kind_of(operation, message), kind, "{message}");
         }
     }
 }
