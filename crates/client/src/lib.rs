@@ -29,6 +29,7 @@ pub mod image;
 pub mod io;
 pub mod lease;
 pub mod pull;
+pub mod push;
 pub mod services;
 pub mod spec;
 pub mod task;
@@ -41,6 +42,7 @@ pub use error::{Error, Result};
 pub use image::Image;
 pub use lease::Lease;
 pub use pull::{PullOptions, PullProgress};
+pub use push::PushOptions;
 pub use task::{Exit, Task};
 use tonic::transport::{Channel, Endpoint};
 

@@ -59,19 +59,32 @@ impl Client {
         &self,
         reference: &str,
         options: &PullOptions,
-        mut progress: impl FnMut(PullProgress) + Send,
+        progress: impl FnMut(PullProgress) + Send,
     ) -> Result<Image> {
         let name = reference
             .parse::<wharf_types::Reference>()
             .map_err(|error| Error::Image { image: reference.to_owned(), reason: error.to_string() })?
             .to_string();
-        let doing = format!("pull {name}");
-        let (progress_id, mut lines) = self.open_stream("progress").await?;
         let auth_stream = match options.credentials.clone() {
             Some(credentials) => self.answer_credentials(credentials).await?,
             None => String::new(),
         };
-        let request = request(&name, options, auth_stream, progress_id);
+        let (source, destination) = ends(&name, options, auth_stream);
+        self.watch_transfer(format!("pull {name}"), source, destination, progress).await?;
+        self.image(&name, &options.snapshotter).await
+    }
+
+    /// Has the server move something, and calls `progress` as it goes.
+    pub(crate) async fn watch_transfer(
+        &self,
+        doing: String,
+        source: Any,
+        destination: Any,
+        mut progress: impl FnMut(PullProgress) + Send,
+    ) -> Result<()> {
+        let (progress_stream, mut lines) = self.open_stream("progress").await?;
+        let options = Some(TransferOptions { progress_stream });
+        let request = TransferRequest { source: Some(source), destination: Some(destination), options };
         let mut transfer = self.transfer();
         let call = transfer.transfer(request);
         tokio::pin!(call);
@@ -84,14 +97,13 @@ impl Client {
                     Some(Ok(any)) => if let Ok(line) = api::Progress::decode(any.value.as_slice()) { progress(line) },
                     _ => open = false,
                 },
-                answer = &mut call => { answer.map_err(Error::during(doing))?; break; }
+                answer = &mut call => return answer.map(drop).map_err(Error::during(doing)),
             }
         }
-        self.image(&name, &options.snapshotter).await
     }
 
     /// Opens a stream under a name of its own.
-    async fn open_stream(&self, purpose: &str) -> Result<(String, Streamed)> {
+    pub(crate) async fn open_stream(&self, purpose: &str) -> Result<(String, Streamed)> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let id = format!("{purpose}-{}-{number}-{:p}", std::process::id(), &raw const number);
@@ -109,7 +121,7 @@ impl Client {
     }
 
     /// Answers the server's questions for credentials until the server closes the stream.
-    async fn answer_credentials(&self, (username, secret): (String, String)) -> Result<String> {
+    pub(crate) async fn answer_credentials(&self, (username, secret): (String, String)) -> Result<String> {
         let (id, mut stream) = self.open_stream("auth").await?;
         tokio::spawn(async move {
             while let Some(Ok(_)) = stream.incoming.next().await {
@@ -126,25 +138,32 @@ impl Client {
 }
 
 /// Both directions of a stream.
-struct Streamed {
-    outgoing: mpsc::Sender<Any>,
-    incoming: tonic::Streaming<Any>,
+pub(crate) struct Streamed {
+    pub(crate) outgoing: mpsc::Sender<Any>,
+    pub(crate) incoming: tonic::Streaming<Any>,
 }
 
-fn any(type_url: &str, message: &impl prost::Message) -> Any {
+pub(crate) fn any(type_url: &str, message: &impl prost::Message) -> Any {
     Any { type_url: type_url.to_owned(), value: message.encode_to_vec() }
 }
 
-fn request(name: &str, options: &PullOptions, auth_stream: String, progress_stream: String) -> TransferRequest {
+/// How the server is to speak to a registry.
+pub(crate) fn registry(name: &str, plain_http: bool, auth_stream: String) -> Any {
+    let resolver = api::RegistryResolver {
+        auth_stream,
+        default_scheme: if plain_http { "http".to_owned() } else { String::new() },
+        ..api::RegistryResolver::default()
+    };
+    any(
+        "containerd.types.transfer.OCIRegistry",
+        &api::OciRegistry { reference: name.to_owned(), resolver: Some(resolver) },
+    )
+}
+
+fn ends(name: &str, options: &PullOptions, auth_stream: String) -> (Any, Any) {
     let host = wharf_types::Platform::host();
     let platform =
         Platform { os: host.os, architecture: host.architecture, variant: host.variant, ..Platform::default() };
-    let resolver = api::RegistryResolver {
-        auth_stream,
-        default_scheme: if options.plain_http { "http".to_owned() } else { String::new() },
-        ..api::RegistryResolver::default()
-    };
-    let source = api::OciRegistry { reference: name.to_owned(), resolver: Some(resolver) };
     let unpack =
         api::UnpackConfiguration { platform: Some(platform.clone()), snapshotter: options.snapshotter.clone() };
     let destination = api::ImageStore {
@@ -154,9 +173,5 @@ fn request(name: &str, options: &PullOptions, auth_stream: String, progress_stre
         unpacks: if options.snapshotter.is_empty() { Vec::new() } else { vec![unpack] },
         ..api::ImageStore::default()
     };
-    TransferRequest {
-        source: Some(any("containerd.types.transfer.OCIRegistry", &source)),
-        destination: Some(any("containerd.types.transfer.ImageStore", &destination)),
-        options: Some(TransferOptions { progress_stream }),
-    }
+    (registry(name, options.plain_http, auth_stream), any("containerd.types.transfer.ImageStore", &destination))
 }

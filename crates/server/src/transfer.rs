@@ -4,6 +4,7 @@ mod access;
 mod held;
 mod progress;
 pub(crate) mod pull;
+pub(crate) mod push;
 mod save;
 pub(crate) mod tag;
 

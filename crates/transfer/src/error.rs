@@ -1,8 +1,8 @@
-//! What can go wrong in a pull.
+//! What can go wrong in a transfer.
 
 use wharf_types::{BoxError, Digest, ErrorKind, Kind};
 
-/// The result of a pull or a part of one.
+/// The result of a transfer or a part of one.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What was being done to what, and why it failed.
@@ -46,6 +46,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A part of an image that is not in the store.
+    #[error("{what} {digest}: not found in the content store; pull the image again, or say which platforms are wanted")]
+    Missing {
+        /// What it is.
+        what: &'static str,
+        /// Its digest.
+        digest: Digest,
+    },
     /// An image that is not made for any platform that is wanted.
     #[error("{image}: not for {wanted}; it is for {offered}")]
     NoPlatform {
@@ -82,7 +90,7 @@ impl Kind for Error {
             Self::Snapshot(error) => error.kind(),
             Self::Layer { source, .. } => source.kind(),
             Self::DiffId { .. } | Self::Document { .. } => ErrorKind::InvalidArgument,
-            Self::NoPlatform { .. } => ErrorKind::NotFound,
+            Self::NoPlatform { .. } | Self::Missing { .. } => ErrorKind::NotFound,
             Self::NotAnImage { .. } => ErrorKind::Unimplemented,
             Self::Internal { .. } => ErrorKind::Internal,
         }

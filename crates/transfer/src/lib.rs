@@ -1,9 +1,9 @@
-//! Pull: the only place where registries meet the stores.
+//! Pull and push: the only place where registries meet the stores.
 //!
 //! A [`Puller`] promises that memory is bounded whatever an image's size, that each blob is verified while it streams and
 //! unpacked without being read back, and that an interrupted pull goes on from what is there. It makes no image record: it
-//! returns what the name stands for, and whoever called makes the record.
-
+//! returns what the name stands for, and whoever called makes the record. A [`Pusher`] promises that a registry is sent only what it
+//! lacks, and a name only after all that it stands for.
 //!
 //! One layer goes through two threads: one hashes and writes it as it came, the other inflates, hashes and extracts it. Both
 //! are fed by the same bytes through channels of a few pieces each, so that the slower one holds back the registry and nothing
@@ -42,11 +42,13 @@ mod document;
 pub mod error;
 mod extract;
 mod feed;
+mod graph;
 mod keep;
 mod labels;
 mod layers;
 mod progress;
 mod pull;
+mod push;
 mod stack;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
@@ -55,6 +57,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use error::{Error, Result};
+pub use push::Pusher;
 use wharf_content::ContentStore;
 use wharf_diff::Applier;
 use wharf_fetch::Resolver;
@@ -99,7 +102,7 @@ pub struct Pulled {
 /// Takes progress. It is called from several threads and must not block.
 pub type Report = Arc<dyn Fn(Progress) + Send + Sync>;
 
-/// Something that happened in a pull.
+/// Something that happened in a transfer.
 #[derive(Clone, Debug)]
 pub enum Progress {
     /// The reference was resolved.
@@ -110,6 +113,10 @@ pub enum Progress {
     Fetched(Descriptor, u64),
     /// A blob is verified and stored.
     Stored(Descriptor),
+    /// So many bytes of a blob were handed over to a registry in all.
+    Sending(Descriptor, u64),
+    /// A registry has taken a blob or a document.
+    Sent(Descriptor),
     /// A layer is being unpacked: bytes of its compressed form that were taken.
     Unpacking(Descriptor, u64),
     /// A layer is extracted.

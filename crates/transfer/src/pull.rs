@@ -16,10 +16,10 @@ use crate::feed::GivenUp;
 use crate::{Error, Options, Progress, Pulled, Puller, Report, Result, labels};
 
 /// How deep indexes may lie in indexes.
-const MAX_DEPTH: usize = 4;
+pub(crate) const MAX_DEPTH: usize = 4;
 
 /// How many indexes and manifests one reference may lead to.
-const MAX_DOCUMENTS: usize = 1024;
+pub(crate) const MAX_DOCUMENTS: usize = 1024;
 
 /// What all parts of one pull share.
 pub(crate) struct Pull {
@@ -205,7 +205,7 @@ impl Pull {
     }
 }
 
-fn name_of(platform: &Platform) -> String {
+pub(crate) fn name_of(platform: &Platform) -> String {
     let variant = if platform.variant.is_empty() { String::new() } else { format!("/{}", platform.variant) };
     format!("{}/{}{variant}", platform.os, platform.architecture)
 }

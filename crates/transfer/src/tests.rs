@@ -3,6 +3,7 @@
 mod documents;
 mod faults;
 mod memory;
+mod pushing;
 mod resuming;
 mod unpacking;
 

@@ -10,7 +10,7 @@ use crate::call::Call;
 use crate::convert::type_name;
 use crate::refuse::{missing, unimplemented};
 use crate::service::streaming::Streams;
-use crate::transfer::{Reporter, pull, tag};
+use crate::transfer::{Reporter, pull, push, tag};
 
 /// Over [`wharf_transfer`] and the image store.
 pub(crate) struct Transfer {
@@ -45,6 +45,9 @@ impl api::transfer_server::Transfer for Transfer {
         match (source, destination) {
             (End::Registry(from), End::Images(to)) => {
                 pull::pull(self.services.clone(), &self.streams, call, from, to, reporter).await?;
+            }
+            (End::Images(from), End::Registry(to)) => {
+                push::push(self.services.clone(), &self.streams, call, from, to, reporter).await?;
             }
             (End::Images(from), End::Images(to)) => tag::tag(self.services.clone(), call, from, to).await?,
             (from, to) => {

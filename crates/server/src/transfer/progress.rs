@@ -32,7 +32,8 @@ impl Reporter {
             Progress::Committed(_) => return,
             Progress::Exists(target) => ("already exists", target, target.size),
             Progress::Fetched(target, bytes) => ("downloading", target, *bytes),
-            Progress::Stored(target) => ("complete", target, target.size),
+            Progress::Stored(target) | Progress::Sent(target) => ("complete", target, target.size),
+            Progress::Sending(target, bytes) => ("uploading", target, *bytes),
             Progress::Unpacking(target, bytes) => ("extracting", target, *bytes),
             Progress::Unpacked(target) => ("extracted", target, target.size),
         };
