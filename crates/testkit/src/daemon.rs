@@ -212,13 +212,15 @@ impl Drop for Daemon {
         self.crash();
         // A shim's end takes its container's processes along only where its runtime is asked; here they are killed by name.
         let folder = self.folder.display().to_string();
-        for init in inits_below(&self.state()) {
+        let bundles = bundles_below(&self.state());
+        for init in bundles.iter().filter_map(|bundle| init_of(bundle)) {
             let _ = pid_of(init).map(|pid| kill_process(pid, Signal::KILL));
         }
         for (pid, _) in processes_that_name(&folder) {
             let _ = pid_of(pid).map(|pid| kill_process(pid, Signal::KILL));
         }
         unmount_below(&self.folder);
+        remove_cgroups(bundles.iter().filter_map(|bundle| cgroup_of(bundle)));
     }
 }
 
@@ -239,14 +241,39 @@ fn processes_that_name(text: &str) -> Vec<(u32, String)> {
         .collect()
 }
 
-/// The first processes of the containers whose bundles are below `state`.
-fn inits_below(state: &Path) -> Vec<u32> {
+/// The bundles of the containers below `state`.
+fn bundles_below(state: &Path) -> Vec<PathBuf> {
     let bundles = state.join("io.containerd.runtime.v2.task");
     let folders = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    folders(&bundles)
-        .flat_map(|namespace| folders(&namespace).collect::<Vec<_>>())
-        .filter_map(|bundle| fs::read_to_string(bundle.join("init.pid")).ok()?.trim().parse().ok())
-        .collect()
+    folders(&bundles).flat_map(|namespace| folders(&namespace).collect::<Vec<_>>()).collect()
+}
+
+/// The first process of a bundle's container.
+fn init_of(bundle: &Path) -> Option<u32> {
+    fs::read_to_string(bundle.join("init.pid")).ok()?.trim().parse().ok()
+}
+
+/// The cgroup that a bundle's specification names, below the root of each hierarchy.
+fn cgroup_of(bundle: &Path) -> Option<PathBuf> {
+    let spec: serde_json::Value = serde_json::from_slice(&fs::read(bundle.join("config.json")).ok()?).ok()?;
+    Some(spec.pointer("/linux/cgroupsPath")?.as_str()?.strip_prefix('/')?.into())
+}
+
+/// Removes cgroups from all hierarchies as soon as those who were killed in them have ended, which takes milliseconds.
+fn remove_cgroups(paths: impl Iterator<Item = PathBuf>) {
+    let root = Path::new("/sys/fs/cgroup");
+    let hierarchies: Vec<PathBuf> = fs::read_dir(root).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    let mut left: Vec<PathBuf> = paths
+        .flat_map(|path| hierarchies.iter().map(|h| h.join(&path)).chain([root.join(&path)]).collect::<Vec<_>>())
+        .collect();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(1) {
+        left.retain(|dir| fs::remove_dir(dir).is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy));
+        if left.is_empty() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Unmounts everything below `folder`, the latest first.
