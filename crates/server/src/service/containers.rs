@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status, async_trait};
 use wharf_api::containerd::events;
 use wharf_api::containerd::services::containers::v1 as api;
 use wharf_metadata::{Container, Runtime};
-use wharf_types::Filters;
+use wharf_types::{Filters, Namespace};
 
 use crate::Services;
 use crate::announce::announce;
@@ -23,6 +23,29 @@ pub(crate) struct Containers(pub(crate) Services);
 
 /// The label of a namespace that names its runtime.
 const DEFAULT_RUNTIME: &str = "containerd.io/defaults/runtime";
+
+impl Services {
+    /// Changes a container record as [`wharf_metadata::Containers::update`] does, and tells of it. Blocks.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn change_container(
+        &self,
+        namespace: &Namespace,
+        wanted: Container,
+        paths: &[String],
+    ) -> wharf_metadata::Result<Container> {
+        let changed = self.containers.update(namespace, wanted, paths)?;
+        let event = events::ContainerUpdate {
+            id: changed.id.clone(),
+            image: changed.image.clone(),
+            labels: to_labels(changed.labels.clone()),
+            snapshot_key: changed.snapshot_key.clone(),
+        };
+        announce(&*self.events, namespace, "/containers/update", "containerd.events.ContainerUpdate", &event);
+        Ok(changed)
+    }
+}
 
 impl Containers {
     async fn all(&self, call: Call, filters: Filters) -> Result<Vec<api::Container>, Status> {
@@ -114,18 +137,9 @@ impl api::containers_server::Containers for Containers {
         let request = request.into_inner();
         let wanted = record(request.container.ok_or_else(|| missing("container"))?);
         let paths = paths(request.update_mask);
-        let (store, exchange) = (self.0.containers.clone(), Arc::clone(&self.0.events));
-        let container = blocking(move || {
-            let changed = store.update(&call.namespace, wanted, &paths).map_err(refuse)?;
-            let event = events::ContainerUpdate {
-                id: changed.id.clone(),
-                image: changed.image.clone(),
-                labels: to_labels(changed.labels.clone()),
-                snapshot_key: changed.snapshot_key.clone(),
-            };
-            announce(&*exchange, &call.namespace, "/containers/update", "containerd.events.ContainerUpdate", &event);
-            Ok(changed)
-        });
+        let services = self.0.clone();
+        let changed = move || services.change_container(&call.namespace, wanted, &paths).map_err(refuse);
+        let container = blocking(changed);
         Ok(Response::new(api::UpdateContainerResponse { container: Some(message(container.await?)) }))
     }
 
