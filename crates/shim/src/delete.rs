@@ -57,11 +57,7 @@ async fn clean(flags: &Flags, place: &Place) -> Result<Exit> {
     if !socket::is_served(&place.socket) {
         inherit(place).await;
     }
-    Ok(ledger::find(&place.bundle, "").unwrap_or_else(|| Exit {
-        pid: pid(place),
-        status: KILLED,
-        at: SystemTime::now(),
-    }))
+    Ok(ledger::find(&place.bundle).unwrap_or_else(|| Exit { pid: pid(place), status: KILLED, at: SystemTime::now() }))
 }
 
 /// Delivers the events that the dead shim could not, and removes its files once nothing is left in them.

@@ -1,4 +1,4 @@
-//! The end of a process: reaped, its output drained, written down, told; in this order.
+//! The end of a process: reaped, its output drained, written down if it is the first one, told; in this order.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -39,10 +39,10 @@ async fn end(shim: &Shim, container: &Container, process: &Process, child: &Chil
         let _ = container.runtime.kill(&container.id, 9, true).await;
     }
     process.drain().await;
-    if let Err(error) = ledger::append(&container.bundle, &process.exec, exit) {
-        warn(&error.to_string());
-    }
     if first {
+        if let Err(error) = ledger::append(&container.bundle, exit) {
+            warn(&error.to_string());
+        }
         let others = async {
             for exec in container.execs() {
                 // While one is being started nobody knows yet whether it will have an end to be told.

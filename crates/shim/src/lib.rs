@@ -26,6 +26,7 @@ mod options;
 mod outbox;
 mod process;
 mod pump;
+mod sandbox;
 mod serve;
 mod service;
 mod shim;

@@ -17,6 +17,7 @@ use wharf_ttrpc::Server;
 use crate::error::{Error, Result};
 use crate::forward::forward;
 use crate::outbox::Outbox;
+use crate::sandbox::{self, SandboxService};
 use crate::service::TaskService;
 use crate::shim::Shim;
 use crate::socket;
@@ -50,8 +51,9 @@ async fn run(Config { namespace, place, listener }: Config) -> Result<()> {
     let forwarder = tokio::spawn(forward(shim.clone(), place.ttrpc.clone()));
     let watcher = tokio::spawn(abandoned(shim.clone(), place.bundle));
     let service = Arc::new(TaskService::new(shim.clone()));
-    let server =
-        Server::new().service("containerd.task.v3.Task", service.clone()).service("containerd.task.v2.Task", service);
+    let sandbox = Arc::new(SandboxService::new(shim.clone()));
+    let server = Server::new().service("containerd.task.v3.Task", service.clone());
+    let server = server.service("containerd.task.v2.Task", service).service(sandbox::SERVICE, sandbox);
     server.serve(listener, shim.stopped()).await;
     watcher.abort();
     // Ends when all was delivered, or when there is nobody to deliver to any more.
