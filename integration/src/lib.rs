@@ -16,6 +16,7 @@
 pub mod command;
 pub mod images;
 pub mod layout;
+pub mod raw;
 pub mod refusal;
 pub mod registry;
 pub mod rootfs;

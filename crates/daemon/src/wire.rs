@@ -55,6 +55,7 @@ impl Wired {
             registries: Arc::new(Configured::new(&config.registry.plain_http)),
             pulls: Pulls::default(),
             tasks: tasks.clone(),
+            sandbox_controller: tasks.clone(),
             events: hub.clone(),
             identity: identity(directories, snapshotters)?,
             stopping,

@@ -9,7 +9,7 @@ use wharf_events::Exchange;
 use wharf_fetch::{CredentialSource, Resolver, Scheme};
 use wharf_metadata::{Containers, Images, Leases, Namespaces, Sandboxes};
 use wharf_snapshot::Snapshotter;
-use wharf_supervisor::TaskManager;
+use wharf_supervisor::{SandboxController, TaskManager};
 use wharf_types::{Namespace, Platform};
 
 use crate::Stopping;
@@ -40,6 +40,8 @@ pub struct Services {
     pub pulls: Pulls,
     /// Tasks.
     pub tasks: Arc<dyn TaskManager>,
+    /// What starts and ends sandboxes.
+    pub sandbox_controller: Arc<dyn SandboxController>,
     /// Events.
     pub events: Arc<dyn Exchange>,
     /// Who this daemon is.

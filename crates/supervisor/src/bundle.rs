@@ -19,6 +19,8 @@ use crate::watch::Process;
 
 /// containerd's directory of bundles below state and root.
 pub(crate) const PLUGIN: &str = "io.containerd.runtime.v2.task";
+/// containerd's directory of the bundles of sandboxes.
+pub(crate) const SANDBOXES: &str = "io.containerd.sandbox.controller.v1.shim";
 /// Names the shim's program.
 pub(crate) const PROGRAM: &str = "shim-binary-path";
 const ENDPOINT: &str = "bootstrap.json";
@@ -38,7 +40,17 @@ pub(crate) struct Bundle {
 impl Bundle {
     /// The bundle's place; whether it is there is another question.
     pub(crate) fn new(config: &Config, namespace: &Namespace, id: &Id) -> Self {
-        let place = |base: &Path| base.join(PLUGIN).join(namespace.as_str()).join(id.as_str());
+        Self::below(PLUGIN, config, namespace, id)
+    }
+
+    /// The place of a sandbox's bundle.
+    pub(crate) fn of_sandbox(config: &Config, namespace: &Namespace, id: &Id) -> Self {
+        Self::below(SANDBOXES, config, namespace, id)
+    }
+
+    /// The place of a bundle in one of the directories of bundles.
+    pub(crate) fn below(plugin: &str, config: &Config, namespace: &Namespace, id: &Id) -> Self {
+        let place = |base: &Path| base.join(plugin).join(namespace.as_str()).join(id.as_str());
         Self { namespace: namespace.clone(), id: id.clone(), path: place(&config.state), work: place(&config.root) }
     }
 

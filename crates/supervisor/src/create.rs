@@ -52,8 +52,15 @@ impl Inner {
     }
 
     async fn boot(self: &Arc<Self>, bundle: &Bundle, program: Program, create: &CreateTask) -> Result<Arc<ShimTask>> {
-        let shim = match self.start(bundle, &program, create.options.as_ref()).await {
+        let joins = !create.sandbox.is_empty() || !create.sandbox_address.is_empty();
+        let started = if joins {
+            self.join(bundle, create).await
+        } else {
+            self.start(bundle, &program, create.options.as_ref()).await.map(|(shim, _)| shim)
+        };
+        let shim = match started {
             Ok(shim) => shim,
+            Err(error) if joins => return Err(error),
             Err(error) => {
                 // Whatever the program did before it failed, it knows how to undo it.
                 self.clean(&program).await;
@@ -96,14 +103,27 @@ impl Inner {
         Ok(answer.pid)
     }
 
+    /// Joins the shim of a sandbox.
+    async fn join(self: &Arc<Self>, bundle: &Bundle, create: &CreateTask) -> Result<Arc<Shim>> {
+        let endpoint = self.joined(&bundle.namespace, &create.sandbox, &create.sandbox_address)?;
+        let (keeping, kept) = (bundle.clone(), endpoint.clone());
+        blocking(move || keeping.keep_endpoint(&kept)).await?;
+        self.shim_at(&endpoint, bundle, None).map_err(|_| Error::NoSandbox(create.sandbox.clone()))
+    }
+
     /// Starts a shim, or joins the one that serves where the start says.
-    async fn start(self: &Arc<Self>, bundle: &Bundle, program: &Program, options: Option<&Any>) -> Result<Arc<Shim>> {
+    pub(crate) async fn start(
+        self: &Arc<Self>,
+        bundle: &Bundle,
+        program: &Program,
+        options: Option<&Any>,
+    ) -> Result<(Arc<Shim>, Endpoint)> {
         for _ in 0..2 {
             let endpoint = program.start(&self.config, options).await?;
             let (keeping, kept) = (bundle.clone(), endpoint.clone());
             blocking(move || keeping.keep_endpoint(&kept)).await?;
             match self.shim_at(&endpoint, bundle, None) {
-                Ok(shim) => return Ok(shim),
+                Ok(shim) => return Ok((shim, endpoint)),
                 // It was just told to go: a new one is started once it has.
                 Err(going) => going.dead(self.config.timeouts.shutdown).await,
             };

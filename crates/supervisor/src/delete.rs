@@ -118,6 +118,7 @@ impl Inner {
             })
             .collect();
         futures::future::join_all(tasks.iter().map(|task| self.bury_task(task))).await;
+        self.bury_sandboxes(shim).await;
     }
 
     async fn bury_task(self: &Arc<Self>, task: &Arc<ShimTask>) {

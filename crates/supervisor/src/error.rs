@@ -19,6 +19,12 @@ pub enum Error {
     /// The name is taken, or its former owner is not gone yet.
     #[error("task {0:?}: already exists")]
     AlreadyExists(String),
+    /// There is no such sandbox.
+    #[error("sandbox {0:?}: not found")]
+    NoSandbox(String),
+    /// The sandbox's name is taken.
+    #[error("sandbox {0:?}: already exists")]
+    SandboxExists(String),
     /// A text that is no identifier.
     #[error(transparent)]
     Identifier(#[from] id::ParseError),
@@ -107,8 +113,8 @@ impl Error {
 impl Kind for Error {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotFound(_) | Self::NoRuntime { .. } => ErrorKind::NotFound,
-            Self::AlreadyExists(_) => ErrorKind::AlreadyExists,
+            Self::NotFound(_) | Self::NoSandbox(_) | Self::NoRuntime { .. } => ErrorKind::NotFound,
+            Self::AlreadyExists(_) | Self::SandboxExists(_) => ErrorKind::AlreadyExists,
             Self::Identifier(_) | Self::RuntimeName(_) => ErrorKind::InvalidArgument,
             Self::Shim(status) => ErrorKind::from_code(status.code.into()),
             Self::Silent { .. } | Self::Dead(_) => ErrorKind::Unavailable,

@@ -6,7 +6,7 @@
 //!
 //! Where things are: `runtime` finds a shim's program and `program` runs it, told and answered by `bootstrap`; `bundle` is the
 //! directory; `shim` is the connection, `watch` the process; `task` is one task, `manager` all of them; `create`, `delete`
-//! and `restore` are what happens to them.
+//! and `restore` are what happens to them; `sandbox` is a shim before there is a task in it.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -39,6 +39,7 @@ mod program;
 mod publish;
 mod restore;
 mod runtime;
+mod sandbox;
 mod shim;
 mod task;
 mod watch;
@@ -53,6 +54,7 @@ use wharf_types::{Any, Id, Mount, Namespace};
 pub use config::{Config, DEFAULT_RUNTIME, Timeouts};
 pub use error::{Error, Result};
 pub use manager::ShimManager;
+pub use sandbox::{CreateSandbox, SandboxController, ShimAddress};
 
 /// Tasks: containers that have been created from a bundle, and live in a shim each.
 #[async_trait]
@@ -157,6 +159,10 @@ pub struct CreateTask {
     pub options: Option<Any>,
     /// A directory with a checkpoint to restore, or nothing.
     pub checkpoint: Option<PathBuf>,
+    /// The sandbox whose shim it joins; empty for a shim of its own.
+    pub sandbox: String,
+    /// Where that sandbox's shim serves, for those who know; found by the sandbox's name otherwise.
+    pub sandbox_address: String,
 }
 
 /// An additional process.

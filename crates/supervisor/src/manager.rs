@@ -12,6 +12,7 @@ use wharf_types::{Any, Id, Namespace};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::sandbox::Slots as Sandboxes;
 use crate::shim::Shim;
 use crate::task::ShimTask;
 use crate::{CreateTask, Exit, Task, TaskManager, program, runtime};
@@ -33,6 +34,7 @@ pub(crate) struct Inner {
     /// Shims that are not known to be dead, by socket.
     pub(crate) shims: Mutex<HashMap<PathBuf, Arc<Shim>>>,
     pub(crate) cleaners: Semaphore,
+    pub(crate) sandboxes: Mutex<Sandboxes>,
 }
 
 /// A namespace and an id.
@@ -59,6 +61,7 @@ impl ShimManager {
             slots: Mutex::default(),
             shims: Mutex::default(),
             cleaners: Semaphore::new(CLEANERS),
+            sandboxes: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }

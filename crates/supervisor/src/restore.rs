@@ -8,7 +8,7 @@ use std::sync::Arc;
 use wharf_types::{ErrorKind, Id, Kind as _, Namespace};
 
 use crate::bootstrap::Endpoint;
-use crate::bundle::{self, Bundle, PLUGIN};
+use crate::bundle::{self, Bundle, PLUGIN, SANDBOXES};
 use crate::config::Config;
 use crate::create::blocking;
 use crate::error::{Error, Result};
@@ -29,10 +29,31 @@ struct Found {
 impl Inner {
     pub(crate) async fn restore(self: &Arc<Self>) -> Result<()> {
         let config = self.config.clone();
-        for found in blocking(move || scan(&config)).await? {
+        let (sandboxes, tasks) = blocking(move || Ok((scan(&config, SANDBOXES)?, scan(&config, PLUGIN)?))).await?;
+        for found in sandboxes {
+            self.restore_sandbox(found);
+        }
+        for found in tasks {
             self.take_up(found);
         }
         Ok(())
+    }
+
+    fn restore_sandbox(self: &Arc<Self>, found: Found) {
+        let Found { bundle, program, endpoint, process } = found;
+        if let (Some(program), Some(endpoint)) = (program.clone(), endpoint)
+            && self.take_up_sandbox(bundle.clone(), program, endpoint, process)
+        {
+            return;
+        }
+        let inner = Arc::clone(self);
+        tokio::spawn(async move {
+            tracing::info!(namespace = %bundle.namespace, id = %bundle.id, "a sandbox's bundle without a shim: removed");
+            if let Some(program) = &program {
+                inner.clean(program).await;
+            }
+            inner.remove(&bundle).await;
+        });
     }
 
     fn take_up(self: &Arc<Self>, found: Found) {
@@ -104,19 +125,19 @@ impl Inner {
 }
 
 /// Lists all bundles, and removes what daemons that were killed left half made or half removed. Blocks.
-fn scan(config: &Config) -> Result<Vec<Found>> {
+fn scan(config: &Config, plugin: &str) -> Result<Vec<Found>> {
     let mut found = Vec::new();
-    for namespace in names(&config.state.join(PLUGIN))? {
-        for id in names(&config.state.join(PLUGIN).join(namespace.as_str()))? {
-            found.push(inspect(config, &namespace, &id));
+    for namespace in names(&config.state.join(plugin))? {
+        for id in names(&config.state.join(plugin).join(namespace.as_str()))? {
+            found.push(inspect(config, plugin, &namespace, &id));
         }
     }
     let known = |namespace: &Namespace, id: &Id| {
         found.iter().any(|found| found.bundle.namespace == *namespace && found.bundle.id == *id)
     };
     // Work directories outlive a boot, bundles do not.
-    for namespace in names(&config.root.join(PLUGIN))? {
-        let dir = config.root.join(PLUGIN).join(namespace.as_str());
+    for namespace in names(&config.root.join(plugin))? {
+        let dir = config.root.join(plugin).join(namespace.as_str());
         for id in names(&dir)?.into_iter().filter(|id| !known(&namespace, id)) {
             log(bundle::sweep(&dir.join(id.as_str())));
         }
@@ -124,8 +145,8 @@ fn scan(config: &Config) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-fn inspect(config: &Config, namespace: &Namespace, id: &Id) -> Found {
-    let bundle = Bundle::new(config, namespace, id);
+fn inspect(config: &Config, plugin: &str, namespace: &Namespace, id: &Id) -> Found {
+    let bundle = Bundle::below(plugin, config, namespace, id);
     let path = program::recorded(&bundle.path).or_else(|| runtime::shim_of(config, "").ok());
     Found {
         program: path.map(|path| Program::new(path, &bundle)),

@@ -273,8 +273,25 @@ impl Shim {
         request: &Req,
         limit: Duration,
     ) -> Result<Resp> {
+        // Which of the two is known once it has answered.
+        self.client(task, Some(limit.min(self.timeouts.attach))).await?;
+        self.call_service(self.service(), task, method, request, limit).await
+    }
+
+    /// Calls a method of any of its services.
+    ///
+    /// # Errors
+    /// As [`Shim::call`].
+    pub(crate) async fn call_service<Req: Message, Resp: Message + Default>(
+        &self,
+        service: &str,
+        task: &Id,
+        method: &str,
+        request: &Req,
+        limit: Duration,
+    ) -> Result<Resp> {
         let client = self.client(task, Some(limit.min(self.timeouts.attach))).await?;
-        let answer = client.call(self.service(), method, request, &self.options(Some(limit))).await;
+        let answer = client.call(service, method, request, &self.options(Some(limit))).await;
         let status = match answer {
             Ok(answer) => return Ok(answer),
             Err(status) => status,
@@ -307,7 +324,18 @@ impl Shim {
         method: &str,
         request: &Req,
     ) -> Result<Resp, Status> {
-        client.call(self.service(), method, request, &self.options(None)).await
+        self.call_service_over(self.service(), client, method, request).await
+    }
+
+    /// As [`Shim::call_over`], of any of its services.
+    pub(crate) async fn call_service_over<Req: Message, Resp: Message + Default>(
+        &self,
+        service: &str,
+        client: &Client,
+        method: &str,
+        request: &Req,
+    ) -> Result<Resp, Status> {
+        client.call(service, method, request, &self.options(None)).await
     }
 
     fn service(&self) -> &'static str {

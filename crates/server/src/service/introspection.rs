@@ -26,6 +26,7 @@ const GRPC: &[&str] = &[
     "introspection",
     "leases",
     "namespaces",
+    "sandbox-controllers",
     "sandboxes",
     "snapshots",
     "streaming",
@@ -99,6 +100,7 @@ impl Introspection {
             plugin("io.containerd.gc.v1", "scheduler"),
             plugin("io.containerd.event.v1", "exchange"),
             plugin("io.containerd.sandbox.store.v1", "local"),
+            plugin("io.containerd.sandbox.controller.v1", "shim"),
             api::Plugin { platforms: here(), ..plugin("io.containerd.differ.v1", "walking") },
             api::Plugin { platforms: here(), ..plugin("io.containerd.runtime.v2", "task") },
         ];

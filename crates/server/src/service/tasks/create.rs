@@ -26,9 +26,6 @@ pub(super) async fn create(
     if request.checkpoint.is_some() {
         return Err(unimplemented("restoring a container from a checkpoint is not built yet"));
     }
-    if !request.task_api_address.is_empty() {
-        return Err(unimplemented("a task in a sandbox's own shim is not built yet: leave task_api_address empty"));
-    }
     let (containers, namespace, name) = (services.containers.clone(), call.namespace.clone(), id.clone());
     let container = blocking(move || containers.get(&namespace, name.as_str()).map_err(refuse)).await?;
     let wanted = wanted(container, request)?;
@@ -52,6 +49,8 @@ fn wanted(container: Container, request: CreateTaskRequest) -> Result<CreateTask
         runtime,
         options: options.or(container.runtime.options),
         checkpoint: None,
+        sandbox: container.sandbox,
+        sandbox_address: request.task_api_address,
     })
 }
 
