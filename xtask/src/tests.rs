@@ -25,7 +25,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     needs::ensure(needs::TEST)?;
     let programs = build::programs("dev").context("build the programs that the integration tests drive")?;
     let mut cargo = build::cargo();
-    cargo.args(["test", "--locked"]).env("WHARF_PROGRAMS", programs);
+    cargo.args(["test", "--locked", "--no-fail-fast"]).env("WHARF_PROGRAMS", programs);
     match &arguments.package {
         Some(package) => cargo.args(["--package", package]),
         None => cargo.arg("--workspace"),
