@@ -11,11 +11,14 @@
 //! the same bytes, and that neither tree is written to or left by a link. [`LayerComparer`] is the one that is built;
 //! [`compare`] tells what it takes for a change.
 //!
+//! [`bundle`] reads and writes archives that are no layers: images in one file.
+//!
 //! All calls block; an asynchronous program calls them from threads of its own.
 
 pub mod apply;
 mod archive;
 mod at;
+pub mod bundle;
 pub mod compare;
 mod deflate;
 pub mod error;
