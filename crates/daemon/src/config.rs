@@ -1,22 +1,37 @@
 //! The configuration file: TOML, with containerd's names for what both have.
 
+pub(crate) mod check;
 mod duration;
+mod files;
 mod keys;
+mod lift;
+mod plugins;
 mod read;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use duration::Duration;
-pub use read::{DEFAULT_PATH, Error, Warning, read};
+pub use files::DEFAULT_PATH;
+pub use plugins::{Gc, Plugins, ProxyKind, ProxyPlugin, Restart, Transfer, Unpack};
+pub use read::{Error, Warning, read};
 use serde::{Deserialize, Serialize};
 
 /// All that can be configured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
-    /// Of containerd's schema: 2 or 3, which are the same for what is used here.
+    /// Of containerd's schema: 2, 3 or 4. What is written is of 3.
     pub version: u32,
+    /// More files, by patterns; a path that is not absolute begins where the file is that names it.
+    pub imports: Vec<String>,
+    /// Parts of the daemon that must be there, by containerd's names.
+    pub required_plugins: Vec<String>,
+    /// Parts of the daemon that are left out, by containerd's names.
+    pub disabled_plugins: Vec<String>,
     /// What outlives a boot.
     pub root: PathBuf,
     /// What one boot needs.
@@ -35,6 +50,8 @@ pub struct Config {
     pub runtimes: BTreeMap<String, String>,
     /// What waits how long.
     pub timeouts: Timeouts,
+    /// Stores that other programs serve, by the names that they have here.
+    pub proxy_plugins: BTreeMap<String, ProxyPlugin>,
     /// What containerd configures by plugin.
     pub plugins: Plugins,
 }
@@ -43,6 +60,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             version: 3,
+            imports: Vec::new(),
+            required_plugins: Vec::new(),
+            disabled_plugins: Vec::new(),
             root: "/var/lib/wharf".into(),
             state: "/run/wharf".into(),
             grpc: Grpc::default(),
@@ -52,6 +72,7 @@ impl Default for Config {
             registry: Registry::default(),
             runtimes: [("io.containerd.runc.v2".to_owned(), "io.containerd.wharf.v1".to_owned())].into(),
             timeouts: Timeouts::default(),
+            proxy_plugins: BTreeMap::new(),
             plugins: Plugins::default(),
         }
     }
@@ -161,6 +182,8 @@ pub struct Cgroup {
 pub struct Registry {
     /// Registries that are spoken to in plain HTTP, such as `registry.lan:5000`. Those on this machine always are.
     pub plain_http: Vec<String>,
+    /// Directories with a `hosts.toml` for each registry, with colons between them. Not used yet.
+    pub config_path: String,
 }
 
 /// What waits how long.
@@ -170,47 +193,13 @@ pub struct Timeouts {
     /// How long calls that are under way may take when the daemon is told to stop.
     #[serde(rename = "io.wharf.timeout.drain")]
     pub drain: Duration,
+    /// How long a call on a proxy plugin may take.
+    #[serde(rename = "io.wharf.timeout.plugin")]
+    pub plugin: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { drain: Duration::from_millis(5000) }
-    }
-}
-
-/// What containerd configures by plugin.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Plugins {
-    /// When unreferenced content and snapshots are removed.
-    #[serde(rename = "io.containerd.gc.v1.scheduler")]
-    pub gc: Gc,
-}
-
-/// When the collector runs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Gc {
-    /// Which part of the time it may run, at most 0.5; 0 for no limit, so that it runs only when a threshold is met.
-    pub pause_threshold: f64,
-    /// It runs after so many deletions; 0 for no such threshold.
-    pub deletion_threshold: u64,
-    /// It runs after so many changes of the database; 0 for no such threshold.
-    pub mutation_threshold: u64,
-    /// How long it waits once a threshold is met.
-    pub schedule_delay: Duration,
-    /// How long it waits after the daemon's start.
-    pub startup_delay: Duration,
-}
-
-impl Default for Gc {
-    fn default() -> Self {
-        Self {
-            pause_threshold: 0.02,
-            deletion_threshold: 0,
-            mutation_threshold: 100,
-            schedule_delay: Duration::from_millis(0),
-            startup_delay: Duration::from_millis(100),
-        }
+        Self { drain: Duration::from_millis(5000), plugin: Duration::from_millis(60_000) }
     }
 }

@@ -35,14 +35,17 @@ fn run(cli: &Cli) -> Result<()> {
     let (mut config, warnings) = config::read(cli.config.as_deref())?;
     if let Some(Command::Config(Show::Migrate)) = cli.command {
         warnings.iter().for_each(|warning| drop(writeln!(std::io::stderr(), "wharfd: {warning}")));
-        return show(&Config { version: Config::default().version, ..config });
+        // What was imported stands in it now.
+        return show(&Config { version: Config::default().version, imports: Vec::new(), ..config });
     }
     cli.over(&mut config);
     if let Some(Command::Config(Show::Dump)) = cli.command {
         return show(&config);
     }
     logs::start(&config.debug);
-    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    for warning in &warnings {
+        if warning.minor { tracing::info!("{warning}") } else { tracing::warn!("{warning}") }
+    }
     // Set once, before there is a second thread: what is made without a mode of its own is not for all to write.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -78,7 +81,7 @@ async fn serve(config: Config) -> Result<()> {
     // Before anything is asked of a shim: what it could not report while nobody listened comes now.
     let reports = wharf_server::shims::server(wired.hub.clone()).serve(shims.listen()?, closed(shims_stop));
     let reports = tokio::spawn(reports);
-    let (gc, database, collector) = (config.plugins.gc.clone(), wired.database, wired.collector);
+    let (gc, database, collector) = (config.gc(), wired.database, wired.collector);
     let collecting = tokio::spawn(async move { gc::run(gc, &database, collector).await });
     // It knows of every task from here on, and reaches their shims while clients are served.
     wired.tasks.restore().await.context("find the tasks that run")?;

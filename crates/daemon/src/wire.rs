@@ -35,7 +35,7 @@ pub(crate) struct Wired {
 impl Wired {
     /// Opens what is on disk and joins the parts. Blocks.
     pub(crate) fn new(config: &Config, directories: &Directories) -> Result<Self> {
-        let Opened { database, snapshotters } = Opened::open(directories)?;
+        let Opened { database, snapshotters } = Opened::open(config, directories)?;
         let hub = Arc::new(Hub::with_decoder(wharf_server::event_field));
         hub.keep_late(LATE);
         let tasks = manager(config, directories, &hub)?;

@@ -1,12 +1,12 @@
-//! Reading the file: what cannot be used is refused with its line, what is not known is warned of with its line.
+//! Reading the files: what cannot be used is refused with its line, what is not known is warned of with its line.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{Config, keys};
+use toml::{Table, Value};
 
-/// Where the file is looked for when none is named.
-pub const DEFAULT_PATH: &str = "/etc/wharf/config.toml";
+use super::files::{self, Source};
+use super::{Config, check, keys, lift};
 
 /// A file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +19,7 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// It is no TOML, or something in it has the wrong type or value.
+    /// It is no TOML, or something in it has the wrong type or value, or says what another part contradicts.
     #[error("configuration {path}:{line}: {reason} (line {line})")]
     Parse {
         /// The file.
@@ -31,7 +31,7 @@ pub enum Error {
     },
 }
 
-/// Something in the file that is not used.
+/// Something in a file that is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// The file.
@@ -40,115 +40,92 @@ pub struct Warning {
     pub line: usize,
     /// The key, with those of the tables around it.
     pub key: String,
+    /// What is the matter with it.
+    pub reason: String,
+    /// Nobody misses it.
+    pub minor: bool,
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "configuration {}:{}: {} is not known here and has no effect",
-            self.path.display(),
-            self.line,
-            self.key
-        )
+        write!(f, "configuration {}:{}: {} {}", self.path.display(), self.line, self.key, self.reason)
     }
 }
 
-/// Reads `path`, or without one [`DEFAULT_PATH`] where that exists.
+/// Reads `path`, or without one [`super::DEFAULT_PATH`] where that exists; what it imports; and `conf.d/*.toml` beside it. Later
+/// files count over earlier ones.
 ///
 /// # Errors
 /// [`Error`] names the file and the line.
 pub fn read(path: Option<&Path>) -> Result<(Config, Vec<Warning>), Error> {
-    let (path, named) = (path.unwrap_or(Path::new(DEFAULT_PATH)), path.is_some());
-    match std::fs::read_to_string(path) {
-        Ok(text) => parse(path, &text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => Ok((Config::default(), Vec::new())),
-        Err(source) => Err(Error::Read { path: path.display().to_string(), source }),
-    }
+    joined(&files::all(path)?)
 }
 
-fn parse(path: &Path, text: &str) -> Result<(Config, Vec<Warning>), Error> {
-    let refused = |line, reason: String| Error::Parse { path: path.display().to_string(), line, reason };
-    let wrong = |error: toml::de::Error| {
-        let at = error.span().map_or(0, |span| span.start);
-        refused(line_of(text, at), error.message().trim().replace('\n', ", "))
+fn joined(sources: &[Source]) -> Result<(Config, Vec<Warning>), Error> {
+    let mut warnings = Vec::new();
+    for source in sources {
+        // Each by itself, so that what is wrong is found where it stands.
+        alone(source)?;
+        let unknown = keys::unknown(&source.text).map_err(|error| wrong(&source.path, &source.text, &error))?;
+        warnings.extend(unknown.into_iter().map(|(at, key)| {
+            let (path, line) = (source.path.clone(), line_of(&source.text, at));
+            Warning { path, line, key, reason: "is not known here and has no effect".to_owned(), minor: false }
+        }));
+    }
+    let merged = merged(sources);
+    let config: Config = Value::Table(merged.clone()).try_into().map_err(|error| anywhere(sources, &error))?;
+    check::check(&config, sources)?;
+    warnings.extend(check::unused(sources, &merged, &config));
+    Ok((config, warnings))
+}
+
+/// All files as one, each key in its place.
+fn merged(sources: &[Source]) -> Table {
+    let mut merged = Table::new();
+    for source in sources {
+        let mut table = source.table.clone();
+        lift::lift(&mut table);
+        files::merge(&mut merged, table);
+    }
+    merged
+}
+
+/// Refuses a file that is wrong whatever the others say.
+fn alone(source: &Source) -> Result<(), Error> {
+    let Source { path, text, table } = source;
+    let config: Config = toml::from_str(text).map_err(|error| wrong(path, text, &error))?;
+    if !(2..=4).contains(&config.version) {
+        let line = keys::line_of(text, &["version"]).unwrap_or(1);
+        let reason = format!("version {} is not known: 2, 3 and 4 are", config.version);
+        return Err(Error::Parse { path: path.display().to_string(), line, reason });
+    }
+    let mut lifted = table.clone();
+    lift::lift(&mut lifted);
+    let read: Result<Config, _> = Value::Table(lifted).try_into();
+    read.map(drop).map_err(|error| anywhere(std::slice::from_ref(source), &error))
+}
+
+/// A file that is no TOML, or has something of the wrong type.
+pub(super) fn wrong(path: &Path, text: &str, error: &toml::de::Error) -> Error {
+    let line = line_of(text, error.span().map_or(0, |span| span.start));
+    let reason = error.message().trim().replace('\n', ", ");
+    Error::Parse { path: path.display().to_string(), line, reason }
+}
+
+/// Something of the wrong type in a place that has another name here: the key is all that is known of it.
+fn anywhere(sources: &[Source], error: &toml::de::Error) -> Error {
+    let said = error.to_string();
+    let key = said.lines().last().and_then(|line| line.strip_prefix("in `")?.strip_suffix('`'));
+    let key: Vec<&str> = key.unwrap_or_default().split('.').collect();
+    let found = sources.iter().rev().find_map(|source| Some((source, keys::line_of(&source.text, &key)?)));
+    let (path, line) = match found {
+        Some((source, line)) => (source.path.display().to_string(), line),
+        None => (sources.first().map(|source| source.path.display().to_string()).unwrap_or_default(), 1),
     };
-    let config: Config = toml::from_str(text).map_err(wrong)?;
-    let line = |key: &str| keys::line_of(text, key).unwrap_or(1);
-    if !(1..=4).contains(&config.version) {
-        return Err(refused(line("version"), format!("version {} is not known: 2 and 3 are", config.version)));
-    }
-    for (key, directory) in [("root", &config.root), ("state", &config.state)] {
-        if !directory.is_absolute() {
-            return Err(refused(line(key), format!("{key} {directory:?} is not an absolute path")));
-        }
-    }
-    let pause = config.plugins.gc.pause_threshold;
-    if !(0.0..=0.5).contains(&pause) {
-        let reason = format!("pause_threshold {pause} is out of bounds: 0 to 0.5 can be kept");
-        return Err(refused(line("pause_threshold"), reason));
-    }
-    let unknown = keys::unknown(text).map_err(wrong)?;
-    let warning = |(at, key)| Warning { path: path.to_owned(), line: line_of(text, at), key };
-    Ok((config, unknown.into_iter().map(warning).collect()))
+    Error::Parse { path, line, reason: error.message().trim().replace('\n', ", ") }
 }
 
 /// The line of a byte, from 1.
 pub(super) fn line_of(text: &str, at: usize) -> usize {
     text.bytes().take(at).filter(|&byte| byte == b'\n').count() + 1
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str) -> Result<(Config, Vec<Warning>), Error> {
-        parse(Path::new("/etc/x.toml"), text)
-    }
-
-    #[test]
-    fn the_default_reads_as_itself() {
-        let text = toml::to_string_pretty(&Config::default()).unwrap();
-        let (config, warnings) = read(&text).unwrap();
-        assert_eq!((config, warnings), (Config::default(), Vec::new()), "{text}");
-    }
-
-    #[test]
-    fn what_is_wrong_is_named_with_its_line() {
-        for (text, line, words) in [
-            ("version = 3\nroot = [", 2, "array"),
-            ("root = '/x'\n\n[grpc]\nuid = 'me'\n", 4, "invalid type"),
-            ("[debug]\nlevel = 'loud'\n", 2, "unknown variant"),
-            ("[plugins.'io.containerd.gc.v1.scheduler']\nstartup_delay = 'soon'\n", 2, "no duration"),
-            ("\nversion = 9\n", 2, "version 9"),
-            ("version = 2\nstate = 'run'\n", 2, "absolute"),
-            ("[plugins.'io.containerd.gc.v1.scheduler']\npause_threshold = 0.9\n", 2, "0.5"),
-            ("\u{0}\u{1}binary", 1, ""),
-        ] {
-            let error = read(text).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("configuration /etc/x.toml:{line}: ")), "{text:?}: {error}");
-            assert!(error.contains(words), "{text:?}: {error}");
-            assert!(!error.contains('\n'), "{error:?}");
-        }
-    }
-
-    #[test]
-    fn what_dockerd_writes_is_taken() {
-        let text = "version = 2\nroot = '/var/lib/docker/containerd/daemon'\nstate = '/run/docker/containerd/daemon'\n\
-            disabled_plugins = ['io.containerd.grpc.v1.cri']\n[grpc]\naddress = '/run/docker/containerd/containerd.sock'\n\
-            [debug]\nlevel = ''\nformat = ''\n[timeouts]\n'io.containerd.timeout.shim.load' = '5s'\n";
-        let (config, warnings) = read(text).unwrap();
-        assert_eq!(config.ttrpc_address(), Path::new("/run/docker/containerd/containerd.sock.ttrpc"));
-        assert_eq!((config.debug.level, warnings), (crate::config::Level::Info, Vec::new()));
-    }
-
-    #[test]
-    fn what_is_not_known_is_warned_of_with_its_line() {
-        let text = "version = 3\ncolour = 'red'\n[grpc]\naddress = '/a'\nport = 1\n\n[nonsense]\nx = 1\n";
-        let (_, warnings) = read(text).unwrap();
-        let seen: Vec<_> = warnings.iter().map(|w| (w.line, w.key.as_str())).collect();
-        assert_eq!(seen, [(2, "colour"), (5, "grpc.port"), (7, "nonsense")]);
-        assert!(warnings[1].to_string().contains("/etc/x.toml:5: grpc.port is not known"));
-    }
 }
