@@ -36,16 +36,17 @@ fn open(pid: u32) -> Option<AsyncFd<OwnedFd>> {
     watch(process::pidfd(pid).ok()?, Interest::READABLE).ok()
 }
 
-/// The processes that were given a file of the bundle as an argument: the runtime's log, its pid file, a process to run. A
-/// shim is given the bundle itself.
+/// The processes whose arguments have `--log` and a file of the bundle, as every call that makes a process has. Others may
+/// look into the bundle too, and are let be.
 fn calls(bundle: &Path) -> Vec<u32> {
     let prefix = [bundle.as_os_str().as_bytes(), b"/"].concat();
-    let names_it = |pid: &u32| {
+    let logs_here = |pid: &u32| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.split(|b| *b == 0).any(|argument| argument.starts_with(&prefix))
+        let mut arguments = line.split(|b| *b == 0).skip_while(|argument| *argument != b"--log");
+        arguments.nth(1).is_some_and(|log| log.starts_with(&prefix))
     };
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(names_it).collect()
+    entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(logs_here).collect()
 }
 
 #[cfg(test)]
@@ -59,16 +60,20 @@ mod tests {
     #[tokio::test]
     async fn who_works_on_a_bundle_is_waited_for_and_who_holds_it_is_not() {
         let dir = tempfile::tempdir().unwrap();
-        let run = |script: &str, argument: &Path| {
+        let run = |script: &str, flag: &str| {
             let mut command = Command::new("/bin/sh");
-            command.args(["-c", script, "x"]).arg(argument).stdin(Stdio::piped()).stdout(Stdio::piped());
+            command
+                .args(["-c", script, "x", flag])
+                .arg(dir.path().join("log.json"))
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped());
             let mut child = command.spawn().unwrap();
             // Once it speaks it has its arguments.
             child.stdout.take().unwrap().read_exact(&mut [0; 3]).unwrap();
             child
         };
-        let mut holder = run("echo up; read x; :", dir.path());
-        let mut worker = run("echo up; echo done > \"$1\"", &dir.path().join("log.json"));
+        let mut holder = run("echo up; read x; :", "--follow");
+        let mut worker = run("echo up; echo done > \"$2\"", "--log");
         settle(dir.path(), PATIENCE).await;
         assert_eq!(fs::read_to_string(dir.path().join("log.json")).unwrap(), "done\n");
         assert!(worker.wait().unwrap().success());
@@ -80,7 +85,7 @@ mod tests {
     async fn who_hangs_is_killed() {
         let dir = tempfile::tempdir().unwrap();
         let mut worker = Command::new("/bin/sh");
-        worker.args(["-c", "echo up; read x; :", "x"]).arg(dir.path().join("x"));
+        worker.args(["-c", "echo up; read x; :", "x", "--log"]).arg(dir.path().join("x"));
         let mut worker = worker.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         worker.stdout.take().unwrap().read_exact(&mut [0; 3]).unwrap();
         settle(dir.path(), Duration::from_millis(50)).await;
