@@ -169,3 +169,23 @@ fn what_is_wrong_in_an_import_is_named_there() {
     let error = read_in(&dir).map(drop).unwrap_err().to_string();
     assert!(error.contains(&format!("read configuration {}", dir.path().join("y.toml").display())), "{error}");
 }
+
+#[test]
+fn every_key_is_explained() {
+    fn keys(table: &toml::Table, above: &str, found: &mut Vec<String>) {
+        for (key, value) in table {
+            let key = if key.contains('.') { format!("{key:?}") } else { key.clone() };
+            let path = if above.is_empty() { key } else { format!("{above}.{key}") };
+            match value.as_table() {
+                // Their keys are names that the user chooses.
+                Some(inner) if !["runtimes", "proxy_plugins"].contains(&path.as_str()) => keys(inner, &path, found),
+                _ => found.push(path),
+            }
+        }
+    }
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md")).unwrap();
+    let mut found = Vec::new();
+    keys(&toml::Table::try_from(Config::default()).unwrap(), "", &mut found);
+    let missing: Vec<_> = found.iter().filter(|key| !page.contains(&format!("`{key}"))).collect();
+    assert!(missing.is_empty(), "not in docs/configuration.md: {missing:?}");
+}
