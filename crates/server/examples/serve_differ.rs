@@ -1,5 +1,5 @@
 //! Serves our extraction of layers to containerd: `serve_differ SOCKET CONTAINERD`, where the second is the socket of the
-//! containerd whose content the layers are in; and in its configuration
+//! containerd (2.0 or later) whose content the layers are in; and in its configuration
 //!
 //! ```toml
 //! [proxy_plugins.ours]
