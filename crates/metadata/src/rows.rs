@@ -31,6 +31,9 @@ type Key = (u8, &'static str, &'static str, &'static str, &'static str);
 /// The table.
 pub(crate) const ROWS: TableDefinition<'_, Key, &[u8]> = TableDefinition::new("wharf");
 
+/// The most bytes of a name (containerd's are bounded by the keys of bbolt: 32,768).
+const LONGEST: usize = 32_768;
+
 /// What a row is. The numbers are on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -180,6 +183,10 @@ impl<'txn> Writing<'txn> {
     }
 
     pub(crate) fn put_bytes(&mut self, row: Row<'_>, bytes: &[u8]) -> Result<()> {
+        if let Some(part) = row.1.iter().find(|part| part.len() > LONGEST) {
+            let (begin, length) = (part.chars().take(32).collect::<String>(), part.len());
+            return Err(Error::Invalid(format!("the name {begin:?}... has {length} bytes; at most {LONGEST} are kept")));
+        }
         self.table.insert(row.key(), bytes).map_err(|e| broken(self.file, e))?;
         self.touched.extend(row.object());
         self.written = true;

@@ -7,6 +7,7 @@
 //! What is not built is registered all the same and answers `Unimplemented` with a sentence.
 
 mod announce;
+mod answer;
 mod blocking;
 mod call;
 mod convert;

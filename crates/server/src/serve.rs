@@ -10,10 +10,12 @@ use tonic::body::Body;
 use tonic::codegen::http::{self, Response, Uri};
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tower::util::MapResponseLayer;
 use wharf_api::containerd::services as api;
 use wharf_api::grpc::health::v1::health_server::HealthServer;
 
 use crate::Services;
+use crate::answer;
 use crate::call::NAMESPACE;
 use crate::refuse::unimplemented;
 use crate::service::streaming::Streams;
@@ -89,7 +91,7 @@ pub fn router(services: &Services, limit: usize) -> Routes {
         .add_service(limited!(api::sandbox::v1::controller_server::ControllerServer, sandbox::Controller(of()), limit))
         .add_service(limited!(api::mounts::v1::mounts_server::MountsServer, mounts::Mounts, limit))
         .add_service(HealthServer::new(health::Health(services.stopping.clone())));
-    Routes::from(known.into_axum_router().fallback(unknown))
+    Routes::from(known.into_axum_router().fallback(unknown).layer(MapResponseLayer::new(answer::plain)))
 }
 
 /// What is asked of a service that nobody here has heard of.

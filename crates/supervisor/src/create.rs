@@ -1,9 +1,11 @@
 //! From a request to a created task, and back again when it fails.
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
+use serde::de::IgnoredAny;
 use wharf_api::containerd::task::v3 as api;
-use wharf_types::Any;
+use wharf_types::{Any, Id};
 
 use crate::bootstrap::Endpoint;
 use crate::bundle::Bundle;
@@ -20,6 +22,7 @@ impl Inner {
     /// Makes the bundle, starts the shim and has it create the container. What fails leaves nothing.
     pub(crate) async fn create(self: &Arc<Self>, key: Key, create: CreateTask) -> Result<Arc<ShimTask>> {
         let path = runtime::shim_of(&self.config, &create.runtime)?;
+        checked(&key.1, &create.spec)?;
         let reservation = self.reserve(key.clone()).await?;
         let bundle = Bundle::new(&self.config, &key.0, &key.1);
         let program = Program::new(path, &bundle);
@@ -204,6 +207,12 @@ impl Inner {
             tracing::warn!(bundle = %bundle.path.display(), %error, "a bundle could not be removed");
         }
     }
+}
+
+/// Looks at a specification before anything is made of it.
+pub(crate) fn checked(id: &Id, spec: &[u8]) -> Result<()> {
+    let read = serde_json::from_slice::<HashMap<String, IgnoredAny>>(spec);
+    read.map(drop).map_err(|source| Error::Spec { id: id.to_string(), source })
 }
 
 /// File work on its own thread.

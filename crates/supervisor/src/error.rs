@@ -28,6 +28,14 @@ pub enum Error {
     /// A text that is no identifier.
     #[error(transparent)]
     Identifier(#[from] id::ParseError),
+    /// A specification that is none.
+    #[error("{id:?}: its specification is not JSON with an object in it: {source}")]
+    Spec {
+        /// The container, or the sandbox.
+        id: String,
+        /// Where it is broken.
+        source: serde_json::Error,
+    },
     /// A runtime that cannot be named so.
     #[error("runtime {0:?}: wanted a name such as io.containerd.runc.v2, or the absolute path of a shim")]
     RuntimeName(String),
@@ -115,7 +123,7 @@ impl Kind for Error {
         match self {
             Self::NotFound(_) | Self::NoSandbox(_) | Self::NoRuntime { .. } => ErrorKind::NotFound,
             Self::AlreadyExists(_) | Self::SandboxExists(_) => ErrorKind::AlreadyExists,
-            Self::Identifier(_) | Self::RuntimeName(_) => ErrorKind::InvalidArgument,
+            Self::Identifier(_) | Self::RuntimeName(_) | Self::Spec { .. } => ErrorKind::InvalidArgument,
             Self::Shim(status) => ErrorKind::from_code(status.code.into()),
             Self::Silent { .. } | Self::Dead(_) => ErrorKind::Unavailable,
             Self::Program { .. } => ErrorKind::Unknown,
