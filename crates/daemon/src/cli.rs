@@ -36,6 +36,12 @@ pub enum Command {
     /// Shows the configuration.
     #[command(subcommand)]
     Config(Show),
+    /// Runs a program as an OCI hook, with words such as {{pid}} in its arguments replaced.
+    OciHook {
+        /// The program and its arguments.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 /// Which configuration to show.

@@ -13,7 +13,7 @@ use crate::config::{self, Config};
 use crate::directories::Directories;
 use crate::sockets::Socket;
 use crate::wire::Wired;
-use crate::{cgroup, gc, logs, notify, stop};
+use crate::{cgroup, gc, logs, notify, oci_hook, restart, stop};
 
 /// The whole program. What fails is said in one line on standard error.
 #[must_use]
@@ -29,6 +29,9 @@ pub fn main(cli: Cli) -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<()> {
+    if let Some(Command::OciHook { arguments }) = &cli.command {
+        return oci_hook::run(arguments).map(|never| match never {});
+    }
     if let Some(Command::Config(Show::Default)) = cli.command {
         return show(&Config::default());
     }
@@ -89,6 +92,7 @@ async fn serve(config: Config) -> Result<()> {
     let routes = wharf_server::router(&wired.services, message_limit(&config));
     let served = wharf_server::serve(routes, clients.listen()?, async move { stopping.stopped().await });
     let mut served = tokio::spawn(served);
+    let restarting = tokio::spawn(restart::run(wired.services.clone(), restart_interval(&config)));
     tracing::info!(address = %config.grpc.address.display(), pid = std::process::id(), "serving");
     notify::notify("READY=1");
     let ended = tokio::select! {
@@ -97,6 +101,7 @@ async fn serve(config: Config) -> Result<()> {
     };
     notify::notify("STOPPING=1");
     collecting.abort();
+    restarting.abort();
     drop((wired.stop, clients));
     if let Some(signal) = ended? {
         tracing::info!(signal, "stopping; containers go on");
@@ -115,6 +120,11 @@ async fn drain(config: &Config, mut served: JoinHandle<std::io::Result<()>>) {
         tracing::warn!(?drain, "calls that did not end are cut off");
         served.abort();
     }
+}
+
+fn restart_interval(config: &Config) -> std::time::Duration {
+    let interval = config.plugins.restart.interval.get();
+    if interval.is_zero() { Config::default().plugins.restart.interval.get() } else { interval }
 }
 
 fn message_limit(config: &Config) -> usize {

@@ -97,6 +97,22 @@ fn the_configuration_is_shown() {
 }
 
 #[test]
+fn it_runs_programs_as_hooks() {
+    use std::io::Write as _;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("config.json"), r#"{"ociVersion":"1.0.2","root":{"path":"rootfs"}}"#).unwrap();
+    let state = format!(r#"{{"id":"box","status":"created","pid":7,"bundle":"{}"}}"#, dir.path().display());
+    let args = ["oci-hook", "--", "/bin/sh", "-c", "echo $0 $1 $WORD; exit 3", "--pid={{pid}}", "{{rootfs}}"];
+    let args: Vec<_> = args.iter().map(|&arg| arg.to_owned()).collect();
+    let mut command = wharfd(&args);
+    let mut hook = command.env("WORD", "{{id}}").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    hook.stdin.take().unwrap().write_all(state.as_bytes()).unwrap();
+    let output = hook.wait_with_output().unwrap();
+    let expected = format!("--pid=7 {}/rootfs box\n", dir.path().display());
+    assert_eq!((output.status.code(), String::from_utf8(output.stdout).unwrap()), (Some(3), expected));
+}
+
+#[test]
 fn it_joins_the_cgroup_it_is_told_to() {
     let name = format!("wharf-life-{}/daemon", std::process::id());
     let daemon = Daemon::start_with(tempfile::tempdir().unwrap(), &format!("[cgroup]\npath = '/{name}'\n"));

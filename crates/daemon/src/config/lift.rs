@@ -11,6 +11,7 @@ const PLACES: &[(&[&str], &[&str])] = &[
     (&["plugins", "io.containerd.server.v1.metrics"], &["metrics"]),
     // Version 2.
     (&["plugins", "io.containerd.grpc.v1.cri", "registry", "config_path"], &["registry", "config_path"]),
+    (&["plugins", "io.containerd.internal.v1.restart"], &["plugins", "io.containerd.monitor.container.v1.restart"]),
     // Version 3.
     (&["plugins", "io.containerd.cri.v1.images", "registry", "config_path"], &["registry", "config_path"]),
     (&["plugins", "io.containerd.transfer.v1.local", "config_path"], &["registry", "config_path"]),

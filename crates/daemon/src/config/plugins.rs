@@ -19,7 +19,7 @@ pub struct Plugins {
     #[serde(rename = "io.containerd.transfer.v1.local")]
     pub transfer: Transfer,
     /// Containers that are started again.
-    #[serde(rename = "io.containerd.internal.v1.restart")]
+    #[serde(rename = "io.containerd.monitor.container.v1.restart")]
     pub restart: Restart,
 }
 
@@ -27,7 +27,7 @@ pub struct Plugins {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Restart {
-    /// How often they are looked at.
+    /// How often they are looked at; 0 for the default.
     pub interval: Duration,
 }
 
