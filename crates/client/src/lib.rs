@@ -22,6 +22,7 @@
 //! # }
 //! ```
 
+pub mod archive;
 pub mod container;
 pub mod error;
 pub mod events;
@@ -37,6 +38,7 @@ pub mod user;
 
 use std::path::{Path, PathBuf};
 
+pub use archive::ImportOptions;
 pub use container::{Container, NewContainer};
 pub use error::{Error, Result};
 pub use image::Image;

@@ -1,7 +1,11 @@
 //! What the transfer service does, by its pairs of ends.
 
 mod access;
+mod bytes;
+pub(crate) mod export;
 mod held;
+pub(crate) mod import;
+mod names;
 mod progress;
 pub(crate) mod pull;
 pub(crate) mod push;

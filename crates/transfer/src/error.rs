@@ -46,6 +46,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// An archive that is none, lacks something, or cannot be written.
+    #[error("archive of images: {reason}")]
+    Archive {
+        /// What clients are answered with.
+        kind: ErrorKind,
+        /// What is wrong.
+        reason: String,
+    },
     /// A part of an image that is not in the store.
     #[error("{what} {digest}: not found in the content store; pull the image again, or say which platforms are wanted")]
     Missing {
@@ -85,6 +93,7 @@ pub enum Error {
 impl Kind for Error {
     fn kind(&self) -> ErrorKind {
         match self {
+            Self::Archive { kind, .. } => *kind,
             Self::Fetch(error) => error.kind(),
             Self::Content(error) => error.kind(),
             Self::Snapshot(error) => error.kind(),
@@ -94,5 +103,13 @@ impl Kind for Error {
             Self::NotAnImage { .. } => ErrorKind::Unimplemented,
             Self::Internal { .. } => ErrorKind::Internal,
         }
+    }
+}
+
+impl From<wharf_diff::Error> for Error {
+    /// For archives: a layer's errors say which layer.
+    fn from(error: wharf_diff::Error) -> Self {
+        let reason = error.to_string();
+        Self::Archive { kind: error.kind(), reason: reason.strip_prefix("layer: ").unwrap_or(&reason).to_owned() }
     }
 }

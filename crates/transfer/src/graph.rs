@@ -81,7 +81,7 @@ impl Graph {
     }
 }
 
-/// What of an index is wanted: its indexes, manifests that say nothing of a platform, and the best for each platform.
+/// What of an index is wanted, as a pull wants it: its indexes, and of its manifests the best for each platform.
 fn chosen(listed: Vec<Descriptor>, platforms: &[Platform]) -> Vec<Descriptor> {
     let documents: Vec<Descriptor> = listed
         .into_iter()
@@ -90,12 +90,13 @@ fn chosen(listed: Vec<Descriptor>, platforms: &[Platform]) -> Vec<Descriptor> {
     if platforms.is_empty() {
         return documents;
     }
-    let any = |child: &&Descriptor| Shape::of(&child.media_type) == Shape::Index || child.platform.is_none();
-    let (any, some): (Vec<&Descriptor>, Vec<&Descriptor>) = documents.iter().partition(any);
+    let index = |child: &Descriptor| Shape::of(&child.media_type) == Shape::Index;
+    let (indexes, manifests): (Vec<Descriptor>, Vec<Descriptor>) = documents.into_iter().partition(index);
     let best = |wanted: &Platform| {
-        platform::best(std::slice::from_ref(wanted), some.iter().copied(), |one| one.platform.as_ref())
+        platform::best(std::slice::from_ref(wanted), &manifests, |one| one.platform.as_ref()).cloned()
     };
-    any.into_iter().chain(platforms.iter().filter_map(best)).cloned().collect()
+    let chosen: Vec<Descriptor> = platforms.iter().filter_map(best).collect();
+    indexes.into_iter().chain(chosen).collect()
 }
 
 /// The bytes of a small document in the store, verified. Blocks.

@@ -3,7 +3,8 @@
 //! A [`Puller`] promises that memory is bounded whatever an image's size, that each blob is verified while it streams and
 //! unpacked without being read back, and that an interrupted pull goes on from what is there. It makes no image record: it
 //! returns what the name stands for, and whoever called makes the record. A [`Pusher`] promises that a registry is sent only what it
-//! lacks, and a name only after all that it stands for.
+//! lacks, and a name only after all that it stands for. An [`Exporter`] writes images as one archive, of which an [`Importer`]
+//! takes in all or nothing.
 //!
 //! One layer goes through two threads: one hashes and writes it as it came, the other inflates, hashes and extracts it. Both
 //! are fed by the same bytes through channels of a few pieces each, so that the slower one holds back the registry and nothing
@@ -30,7 +31,7 @@
 //!     unpack: Some(("overlayfs".into(), snapshots)),
 //! };
 //! let platforms = vec![Platform::host()];
-//! let options = Options { platforms, all_platforms: false, concurrency: 4, labels: Labels::new() };
+//! let options = Options { platforms, all_platforms: false, all_metadata: false, concurrency: 4, labels: Labels::new() };
 //! let pulled = puller.pull(&"busybox".parse()?, &options, Arc::new(|_| {})).await?;
 //! println!("{}", pulled.target.digest);
 //! # Ok(())
@@ -40,9 +41,11 @@
 mod blob;
 mod document;
 pub mod error;
+mod export;
 mod extract;
 mod feed;
 mod graph;
+mod import;
 mod keep;
 mod labels;
 mod layers;
@@ -57,6 +60,8 @@ mod tests;
 use std::sync::Arc;
 
 pub use error::{Error, Result};
+pub use export::Exporter;
+pub use import::{Imported, Importer};
 pub use push::Pusher;
 use wharf_content::ContentStore;
 use wharf_diff::Applier;
@@ -84,6 +89,8 @@ pub struct Options {
     pub platforms: Vec<Platform>,
     /// Fetches every platform that an index lists instead.
     pub all_platforms: bool,
+    /// Fetches manifests and configurations of the platforms too that are not wanted.
+    pub all_metadata: bool,
     /// How many layers are under way at once.
     pub concurrency: usize,
     /// Labels that each blob is to have beside those of the collector.

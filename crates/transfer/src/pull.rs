@@ -23,7 +23,8 @@ pub(crate) const MAX_DOCUMENTS: usize = 1024;
 
 /// What all parts of one pull share.
 pub(crate) struct Pull {
-    pub(crate) reference: Reference,
+    /// What messages call the image.
+    pub(crate) name: String,
     pub(crate) options: Options,
     pub(crate) fetcher: Arc<dyn Fetcher>,
     pub(crate) content: Arc<dyn ContentStore>,
@@ -41,7 +42,7 @@ pub(crate) struct Pull {
 pub(crate) type Member = mpsc::Sender<Infallible>;
 
 /// Tells threads that nobody waits for them when the pull's future is dropped.
-struct Alive(GivenUp);
+pub(crate) struct Alive(pub(crate) GivenUp);
 
 impl Drop for Alive {
     fn drop(&mut self) {
@@ -60,9 +61,23 @@ impl Puller {
     pub async fn pull(&self, reference: &Reference, options: &Options, progress: Report) -> Result<Pulled> {
         let target = self.resolver.resolve(reference).await?;
         progress(Progress::Resolved(reference.clone(), target.clone()));
+        self.pull_target(reference, target, options, progress).await
+    }
+
+    /// As [`Puller::pull`], of what `reference` was found to stand for.
+    ///
+    /// # Errors
+    /// As [`Puller::pull`].
+    pub async fn pull_target(
+        &self,
+        reference: &Reference,
+        target: Descriptor,
+        options: &Options,
+        progress: Report,
+    ) -> Result<Pulled> {
         let (group, mut ended) = mpsc::channel(1);
         let pull = Arc::new(Pull {
-            reference: reference.clone(),
+            name: reference.to_string(),
             options: options.clone(),
             fetcher: self.resolver.fetcher(reference)?,
             content: self.content.clone(),
@@ -83,8 +98,14 @@ impl Puller {
 }
 
 impl Pull {
-    async fn run(self: &Arc<Self>, target: Descriptor) -> Result<Pulled> {
-        let manifests = self.choose(self.manifests(&target).await?)?;
+    pub(crate) async fn run(self: &Arc<Self>, target: Descriptor) -> Result<Pulled> {
+        let (found, others) = self.manifests(&target).await?;
+        let manifests = self.choose(found)?;
+        for other in others {
+            if let Document::Manifest(manifest) = self.document(&other).await? {
+                self.store(&manifest.config, &self.labels).await?;
+            }
+        }
         let mut chain_id = None;
         for (number, (descriptor, manifest)) in manifests.into_iter().enumerate() {
             // The first is the one that runs here.
@@ -95,8 +116,9 @@ impl Pull {
     }
 
     /// All manifests that `target` leads to, with their platforms as indexes tell them. Each document is fetched once.
-    /// Of an index' manifests only those are fetched that may be wanted.
-    async fn manifests(&self, target: &Descriptor) -> Result<Vec<(Descriptor, Manifest)>> {
+    /// Of an index' manifests only those are fetched that may be wanted; with [`Options::all_metadata`] the others are told of.
+    async fn manifests(&self, target: &Descriptor) -> Result<(Vec<(Descriptor, Manifest)>, Vec<Descriptor>)> {
+        let mut others = Vec::new();
         let mut seen = BTreeSet::from([target.digest.clone()]);
         let mut found = Vec::new();
         let mut level = vec![target.clone()];
@@ -108,7 +130,15 @@ impl Pull {
                     Document::Manifest(manifest) => found.push((one, *manifest)),
                     Document::Index(listed) => {
                         offered.extend(listed.iter().filter_map(|child| child.platform.as_ref()).map(name_of));
-                        next.extend(self.wanted(listed).into_iter().filter(|child| seen.insert(child.digest.clone())));
+                        let wanted = self.wanted(listed.clone());
+                        if self.options.all_metadata {
+                            let other = |one: &Descriptor| {
+                                Shape::of(&one.media_type) == Shape::Manifest
+                                    && !wanted.iter().any(|wanted| wanted.digest == one.digest)
+                            };
+                            others.extend(listed.into_iter().filter(other).take(MAX_DOCUMENTS));
+                        }
+                        next.extend(wanted.into_iter().filter(|child| seen.insert(child.digest.clone())));
                     }
                 }
                 if found.len() + next.len() > MAX_DOCUMENTS {
@@ -116,7 +146,7 @@ impl Pull {
                 }
             }
             if next.is_empty() {
-                return if found.is_empty() { Err(self.nothing_for_us(offered)) } else { Ok(found) };
+                return if found.is_empty() { Err(self.nothing_for_us(offered)) } else { Ok((found, others)) };
             }
             if depth == MAX_DEPTH {
                 break;
@@ -167,7 +197,7 @@ impl Pull {
         let wanted = list(self.options.platforms.iter().map(name_of).collect());
         let mut offered: Vec<String> = offered.into_iter().collect();
         offered.truncate(32);
-        Error::NoPlatform { image: self.reference.to_string(), wanted, offered: list(offered) }
+        Error::NoPlatform { image: self.name.clone(), wanted, offered: list(offered) }
     }
 
     /// Fetches an image's blobs, and unpacks it if it is the one that runs here. Returns its chain ID then.

@@ -1,5 +1,6 @@
 //! Real registries, stores and snapshotters, joined.
 
+mod archives;
 mod documents;
 mod faults;
 mod memory;
@@ -73,7 +74,13 @@ fn quick() -> Config {
 }
 
 fn options() -> Options {
-    Options { platforms: vec![Platform::host()], all_platforms: false, concurrency: 3, labels: Labels::new() }
+    Options {
+        platforms: vec![Platform::host()],
+        all_platforms: false,
+        all_metadata: false,
+        concurrency: 3,
+        labels: Labels::new(),
+    }
 }
 
 /// Bytes that no compression makes smaller, the same for the same seed.

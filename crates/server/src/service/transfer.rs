@@ -3,14 +3,14 @@
 use prost::Message;
 use tonic::{Request, Response, Status, async_trait};
 use wharf_api::containerd::services::transfer::v1 as api;
-use wharf_api::containerd::types::transfer::{ImageStore, OciRegistry};
+use wharf_api::containerd::types::transfer::{ImageExportStream, ImageImportStream, ImageStore, OciRegistry};
 
 use crate::Services;
 use crate::call::Call;
 use crate::convert::type_name;
 use crate::refuse::{missing, unimplemented};
 use crate::service::streaming::Streams;
-use crate::transfer::{Reporter, pull, push, tag};
+use crate::transfer::{Reporter, export, import, pull, push, tag};
 
 /// Over [`wharf_transfer`] and the image store.
 pub(crate) struct Transfer {
@@ -22,6 +22,8 @@ pub(crate) struct Transfer {
 enum End {
     Registry(OciRegistry),
     Images(ImageStore),
+    Import(ImageImportStream),
+    Export(ImageExportStream),
     Other(String),
 }
 
@@ -49,6 +51,12 @@ impl api::transfer_server::Transfer for Transfer {
             (End::Images(from), End::Registry(to)) => {
                 push::push(self.services.clone(), &self.streams, call, from, to, reporter).await?;
             }
+            (End::Import(from), End::Images(to)) => {
+                import::import(self.services.clone(), &self.streams, call, from, to, reporter).await?;
+            }
+            (End::Images(from), End::Export(to)) => {
+                export::export(self.services.clone(), &self.streams, call, from, to, reporter).await?;
+            }
             (End::Images(from), End::Images(to)) => tag::tag(self.services.clone(), call, from, to).await?,
             (from, to) => {
                 return Err(unimplemented(format!(
@@ -67,6 +75,8 @@ impl End {
         match self {
             Self::Registry(_) => "a registry",
             Self::Images(_) => "the image store",
+            Self::Import(_) => "a stream that brings an archive",
+            Self::Export(_) => "a stream that takes an archive",
             Self::Other(name) => name,
         }
     }
@@ -80,6 +90,12 @@ fn end(any: prost_types::Any) -> Result<End, Status> {
         }
         "containerd.types.transfer.ImageStore" => {
             ImageStore::decode(any.value.as_slice()).map(End::Images).map_err(malformed)
+        }
+        "containerd.types.transfer.ImageImportStream" => {
+            ImageImportStream::decode(any.value.as_slice()).map(End::Import).map_err(malformed)
+        }
+        "containerd.types.transfer.ImageExportStream" => {
+            ImageExportStream::decode(any.value.as_slice()).map(End::Export).map_err(malformed)
         }
         name => Ok(End::Other(name.to_owned())),
     }
