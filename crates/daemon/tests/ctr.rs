@@ -16,6 +16,9 @@ fn version_plugins_and_health() {
     assert!(said.contains(&uuid), "{said}");
     let plugins = daemon.ctr(&["plugins", "ls", "type==io.containerd.snapshotter.v1"]);
     assert!(plugins.contains("native") && !plugins.contains("grpc"), "{plugins}");
+    // Which policies there are is looked up by those who let a user choose one.
+    let restarts = daemon.ctr(&["plugins", "ls", "--detailed", "id==restart"]);
+    assert!(restarts.contains("on-failure"), "{restarts}");
 }
 
 #[test]

@@ -38,6 +38,9 @@ const GRPC: &[&str] = &[
 /// The plugin that can be asked about runtimes.
 const RUNTIMES: (&str, &str) = ("io.containerd.runtime.v2", "task");
 
+/// When containers are started again: what `nerdctl` looks for before it lets its user ask for one of these.
+const RESTARTS: &[&str] = &["no", "always", "on-failure", "unless-stopped"];
+
 #[async_trait]
 impl api::introspection_server::Introspection for Introspection {
     async fn plugins(&self, request: Request<api::PluginsRequest>) -> Result<Response<api::PluginsResponse>, Status> {
@@ -100,6 +103,10 @@ impl Introspection {
             plugin("io.containerd.gc.v1", "scheduler"),
             plugin("io.containerd.event.v1", "exchange"),
             plugin("io.containerd.sandbox.store.v1", "local"),
+            api::Plugin {
+                capabilities: RESTARTS.iter().map(|&policy| policy.to_owned()).collect(),
+                ..plugin("io.containerd.monitor.container.v1", "restart")
+            },
             plugin("io.containerd.sandbox.controller.v1", "shim"),
             api::Plugin { platforms: here(), ..plugin("io.containerd.differ.v1", "walking") },
             api::Plugin { platforms: here(), ..plugin("io.containerd.runtime.v2", "task") },
