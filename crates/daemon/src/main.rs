@@ -5,5 +5,6 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    wharf_sys::memory::give_back();
     wharf_daemon::main(wharf_daemon::cli::Cli::parse())
 }
