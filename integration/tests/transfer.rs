@@ -1,11 +1,12 @@
 //! Promise: what came from a registry or an archive goes to another, unchanged; what others make of it is what they made of the
 //! first.
 
-use wharf_client::{PullOptions, PushOptions};
+use wharf_client::{ImportOptions, PullOptions, PushOptions};
 use wharf_integration::command::sh;
 use wharf_integration::layout::Layout;
 use wharf_integration::registry::DockerRegistry;
-use wharf_integration::{Scene, images};
+use wharf_integration::tree::{Tree, differences, tree};
+use wharf_integration::{Scene, images, rootfs};
 
 /// The bytes of an image's index or manifest, as skopeo sees it.
 fn raw(registry: &DockerRegistry, name: &str) -> anyhow::Result<String> {
@@ -72,5 +73,111 @@ fn pushed_by_ctr() -> anyhow::Result<()> {
     scene.ctr(["images", "pull", "--plain-http", "--all-platforms", &name]).ok()?;
     scene.ctr(["images", "push", "--plain-http", &to.reference("two:latest"), &name]).ok()?;
     assert_eq!(raw(&to, "two:latest")?, raw(&from, "two:latest")?);
+    Ok(())
+}
+
+/// What an image's layers make, as a daemon that has it shows it.
+async fn tree_of(scene: &Scene, name: &str) -> anyhow::Result<Tree> {
+    let client = scene.client().await?;
+    let image = client.image(name, "overlayfs").await?;
+    rootfs::of_image(&client, &image, "overlayfs", scene.folder()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_goes_from_one_daemon_to_the_next_and_to_skopeo() -> anyhow::Result<()> {
+    let (scene, from, to) = scene()?;
+    let (client, name) = (scene.client().await?, from.reference("busybox:latest"));
+    client.pull(&name, &PullOptions::default(), |_| {}).await?;
+    let file = scene.folder().join("exported.tar");
+    client.export(&[&name], false, tokio::fs::File::create(&file).await?, |_| {}).await?;
+    // Others take it, as a layout and as what `docker load` takes.
+    let copy = |transport: &str, tag: &str| {
+        let to = to.reference(tag);
+        sh(&format!(
+            "skopeo --insecure-policy copy -q --dest-tls-verify=false {transport}:{}:{name} docker://{to}",
+            file.display()
+        ))
+        .ok()
+    };
+    copy("docker-archive", "from:docker")?;
+    let unpacked = scene.folder().join("unpacked");
+    sh(&format!("mkdir {0} && tar -xf {1} -C {0}", unpacked.display(), file.display())).ok()?;
+    sh(&format!(
+        "skopeo --insecure-policy copy -q --dest-tls-verify=false oci:{}:latest docker://{}",
+        unpacked.display(),
+        to.reference("from:layout")
+    ))
+    .ok()?;
+    assert_eq!(raw(&to, "from:layout")?, raw(&from, "busybox:latest")?);
+    // And so does another daemon, which unpacks it.
+    let other = Scene::new()?;
+    let mut saved = Vec::new();
+    let read = tokio::fs::File::open(&file).await?;
+    let told = |line: wharf_client::PullProgress| saved.extend((line.event == "saved").then_some(line.name));
+    other.client().await?.import(read, &ImportOptions::default(), told).await?;
+    assert_eq!(saved, [name.as_str()]);
+    let differences = differences(&tree_of(&other, &name).await?, &tree_of(&scene, &name).await?);
+    assert!(differences.is_empty(), "{differences:?}");
+    assert!(other.ctr(["images", "check"]).ok()?.contains("complete (2/2)"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_skopeo_writes_is_imported() -> anyhow::Result<()> {
+    let scene = Scene::new()?;
+    let (client, layout) = (scene.client().await?, images::everything(scene.folder())?);
+    for (kind, compress) in [("docker-archive", ""), ("oci-archive", ""), ("docker-archive", "| gzip")] {
+        let file = scene.folder().join("skopeo.tar");
+        sh(&format!(
+            "rm -f {0} {0}.z; skopeo --insecure-policy copy -q {1} {kind}:{0}:docker.io/library/every:{kind}; cat {0} {compress} > {0}.z",
+            file.display(),
+            layout.skopeo()
+        ))
+        .ok()?;
+        let mut saved = Vec::new();
+        let options = ImportOptions { prefix: "docker.io/library/every".into(), ..ImportOptions::default() };
+        let told = |line: wharf_client::PullProgress| saved.extend((line.event == "saved").then_some(line.name));
+        client.import(tokio::fs::File::open(file.with_extension("tar.z")).await?, &options, told).await?;
+        let theirs = tree(&layout.unpack(&scene.folder().join(format!("{kind}{}", compress.len())))?)?;
+        let name = saved.first().map(String::as_str).unwrap_or_default();
+        assert!(name.starts_with("docker.io/library/every:"), "{kind}: {saved:?}");
+        let differences = differences(&tree_of(&scene, name).await?, &theirs);
+        assert!(differences.is_empty(), "{kind}: {differences:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_archive_leaves_nothing() -> anyhow::Result<()> {
+    let (scene, from, _) = scene()?;
+    let (client, name) = (scene.client().await?, from.reference("busybox:latest"));
+    client.pull(&name, &PullOptions::default(), |_| {}).await?;
+    let mut archive = Vec::new();
+    client.export(&[&name], false, &mut archive, |_| {}).await?;
+    let other = Scene::new()?;
+    let client = other.client().await?;
+    for part in [archive.len() / 2, archive.len() - 5000] {
+        let bad = archive.get(..part).unwrap_or_default();
+        let error = client.import(bad, &ImportOptions::default(), |_| {}).await.unwrap_err();
+        assert!(error.to_string().contains("archive of images"), "{error}");
+        assert_eq!(other.ctr(["content", "ls", "-q"]).ok()?, "");
+        assert_eq!(other.ctr(["content", "active"]).ok()?.lines().count(), 1);
+        assert_eq!(other.ctr(["images", "ls", "-q"]).ok()?, "");
+        assert_eq!(other.ctr(["leases", "ls", "-q"]).ok()?, "");
+        assert_eq!(other.ctr(["snapshots", "ls"]).ok()?.lines().count(), 1);
+    }
+    Ok(())
+}
+
+#[test]
+fn exported_and_imported_by_ctr() -> anyhow::Result<()> {
+    let (scene, from, _) = scene()?;
+    let (name, file) = (from.reference("busybox:latest"), scene.folder().join("ctr.tar"));
+    scene.ctr(["images", "pull", "--plain-http", &name]).ok()?;
+    scene.ctr(["images", "export", &file.display().to_string(), &name]).ok()?;
+    let other = Scene::new()?;
+    other.ctr(["images", "import", &file.display().to_string()]).ok()?;
+    assert!(other.ctr(["images", "check"]).ok()?.contains("complete (2/2)"));
+    assert_eq!(other.ctr(["run", "--rm", &name, "says", "echo", "in"]).ok()?, "in\n");
     Ok(())
 }

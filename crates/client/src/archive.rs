@@ -158,6 +158,9 @@ async fn bring(mut streamed: Streamed, bytes: &mut (impl AsyncRead + Unpin)) -> 
         let read = bytes.read(buffer.get_mut(..room).unwrap_or_default()).await;
         let count = read.map_err(|source| Error::Io { doing: "read an archive".to_owned(), source })?;
         if count == 0 {
+            // Only this direction ends: letting go of both would take back what is on its way.
+            drop(streamed.outgoing);
+            while let Ok(Some(_)) = streamed.incoming.message().await {}
             return Ok(());
         }
         window -= i64::try_from(count).unwrap_or(i64::MAX);
