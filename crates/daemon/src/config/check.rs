@@ -131,6 +131,10 @@ pub(super) fn unused(sources: &[Source], merged: &toml::Table, config: &Config) 
         // dockerd always asks for one, and never uses it.
         say(&["debug", "address"], true, "is not built: nothing is served there");
     }
+    if merged.get("oom_score").and_then(toml::Value::as_integer).unwrap_or_default() != 0 {
+        // dockerd always sets it. A score of the daemon's own would be its shims' and containers' too.
+        say(&["oom_score"], true, "is not built: the daemon keeps the score that it was started with");
+    }
     if !text("metrics", "address").is_empty() {
         say(&["metrics", "address"], false, "is not built: nothing is served there");
     }

@@ -77,7 +77,7 @@ fn what_is_wrong_is_named_with_its_line() {
 #[test]
 fn what_dockerd_writes_is_taken() {
     let text = "version = 2\nroot = '/var/lib/docker/containerd/daemon'\nstate = '/run/docker/containerd/daemon'\n\
-        plugin_dir = ''\ndisabled_plugins = ['io.containerd.grpc.v1.cri']\nrequired_plugins = []\noom_score = 0\nimports = []\n\
+        plugin_dir = ''\ndisabled_plugins = ['io.containerd.grpc.v1.cri']\nrequired_plugins = []\noom_score = -500\nimports = []\n\
         [grpc]\naddress = '/run/docker/containerd/containerd.sock'\ntcp_address = ''\ntcp_tls_cert = ''\n\
         tcp_tls_key = ''\nuid = 0\ngid = 0\nmax_recv_message_size = 16777216\nmax_send_message_size = 16777216\n\
         [ttrpc]\naddress = ''\nuid = 0\ngid = 0\n[metrics]\naddress = ''\ngrpc_histogram = false\n\
@@ -86,7 +86,7 @@ fn what_dockerd_writes_is_taken() {
     let (config, warnings) = read(text).unwrap();
     assert_eq!(config.ttrpc_address(), Path::new("/run/docker/containerd/containerd.sock.ttrpc"));
     assert_eq!(config.debug.level, Level::Info);
-    assert!(warnings.iter().all(|warning| warning.minor), "{warnings:?}");
+    assert!(warnings.len() == 2 && warnings.iter().all(|warning| warning.minor), "{warnings:?}");
 }
 
 #[test]
