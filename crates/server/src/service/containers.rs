@@ -2,9 +2,12 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt as _, future, stream};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait};
 use wharf_api::containerd::events;
 use wharf_api::containerd::services::containers::v1 as api;
@@ -46,6 +49,12 @@ impl Services {
         Ok(changed)
     }
 }
+
+/// How many containers of a stream may wait for the client.
+const AHEAD: usize = 16;
+
+/// How long a client may take nothing of a stream before it is given up: a walk holds a thread.
+const STALLED: Duration = Duration::from_secs(30);
 
 impl Containers {
     async fn all(&self, call: Call, filters: Filters) -> Result<Vec<api::Container>, Status> {
@@ -93,9 +102,24 @@ impl api::containers_server::Containers for Containers {
     ) -> Result<Response<Self::ListStreamStream>, Status> {
         let call = Call::of(&request)?;
         let filters = convert::filters(&request.into_inner().filters)?;
-        let one = |container| Ok(api::ListContainerMessage { container: Some(container) });
-        let all = self.all(call, filters).await?.into_iter().map(one);
-        Ok(Response::new(Box::pin(stream::iter(all))))
+        let store = self.0.containers.clone();
+        let (sender, receiver) = mpsc::channel(AHEAD);
+        let (fail, failed) = oneshot::channel();
+        let runtime = Handle::current();
+        // The walk goes no faster than the client takes, and ends when it is gone or takes nothing.
+        tokio::task::spawn_blocking(move || {
+            let mut visit = |container| {
+                let message = api::ListContainerMessage { container: Some(message(container)) };
+                let sent = runtime.block_on(sender.send_timeout(Ok(message), STALLED));
+                sent.map_err(|_| wharf_metadata::Error::Precondition(format!("nothing was taken for {STALLED:?}")))
+            };
+            if let Err(error) = store.walk(&call.namespace, &filters, &mut visit) {
+                // Nobody hears it where the client is gone.
+                let _ = fail.send(refuse(error));
+            }
+        });
+        let end = stream::once(failed).filter_map(|failed| future::ready(failed.ok().map(Err)));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver).chain(end))))
     }
 
     async fn create(
