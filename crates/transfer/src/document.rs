@@ -97,8 +97,13 @@ impl PartialPlatform {
 /// The layers of an image after inflation.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RootFs {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "listed")]
     pub(crate) diff_ids: Vec<Digest>,
+}
+
+/// A list that is `null` where it is empty, as programs in Go write one that was never filled.
+fn listed<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Digest>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 #[derive(Deserialize)]
@@ -156,4 +161,21 @@ pub(crate) fn chain_ids(diff_ids: &[Digest]) -> Vec<Digest> {
         chain.push(next);
     }
     chain
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_was_never_filled_is_empty() {
+        let target = Descriptor::new("application/vnd.oci.image.config.v1+json", Digest::of(b""), 0);
+        for rootfs in [r#"{"type":"layers","diff_ids":null}"#, r#"{"type":"layers"}"#, r#"{"diff_ids":[]}"#] {
+            let text = format!(r#"{{"architecture":"amd64","os":"linux","rootfs":{rootfs}}}"#);
+            assert!(parse_config(&target, text.as_bytes()).unwrap().rootfs.diff_ids.is_empty(), "{rootfs}");
+        }
+        let wrong = r#"{"rootfs":{"diff_ids":"sha256:x"}}"#;
+        assert!(parse_config(&target, wrong.as_bytes()).is_err());
+    }
 }
