@@ -1,6 +1,9 @@
 //! Promise: what came from a registry or an archive goes to another, unchanged; what others make of it is what they made of the
 //! first.
 
+use prost::Message as _;
+use wharf_api::containerd::services::transfer::v1::TransferRequest;
+use wharf_api::containerd::types::transfer as api;
 use wharf_client::{ImportOptions, PullOptions, PushOptions};
 use wharf_integration::command::sh;
 use wharf_integration::layout::Layout;
@@ -179,5 +182,38 @@ fn exported_and_imported_by_ctr() -> anyhow::Result<()> {
     other.ctr(["images", "import", &file.display().to_string()]).ok()?;
     assert!(other.ctr(["images", "check"]).ok()?.contains("complete (2/2)"));
     assert_eq!(other.ctr(["run", "--rm", &name, "says", "echo", "in"]).ok()?, "in\n");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_gives_several_names_and_unpacks_into_several_snapshotters() -> anyhow::Result<()> {
+    let (scene, from, _) = scene()?;
+    let (client, name) = (scene.client().await?, from.reference("busybox:latest"));
+    let unpack = |name: &str| api::UnpackConfiguration { platform: None, snapshotter: name.to_owned() };
+    let other = api::ImageReference { name: "another.name/of:it".to_owned(), ..Default::default() };
+    let to = api::ImageStore {
+        name: name.clone(),
+        all_metadata: true,
+        extra_references: vec![other],
+        unpacks: vec![unpack("overlayfs"), unpack("native")],
+        ..Default::default()
+    };
+    let any = |name: &str, value: Vec<u8>| {
+        Some(prost_types::Any { type_url: format!("containerd.types.transfer.{name}"), value })
+    };
+    let registry = api::OciRegistry { reference: name.clone(), resolver: None };
+    let source = any("OCIRegistry", registry.encode_to_vec());
+    let destination = any("ImageStore", to.encode_to_vec());
+    client.transfer().transfer(TransferRequest { source, destination, options: None }).await?;
+    let names = scene.ctr(["images", "ls", "-q"]).ok()?;
+    assert!(names.contains(&name) && names.contains("another.name/of:it"), "{names}");
+    for snapshotter in ["overlayfs", "native"] {
+        let listed = scene.ctr(["snapshots", "--snapshotter", snapshotter, "ls"]).ok()?;
+        assert!(listed.contains("Committed"), "{snapshotter}: {listed}");
+    }
+    // The further name goes with the first.
+    scene.ctr(["images", "rm", "--sync", &name]).ok()?;
+    assert_eq!(scene.ctr(["images", "ls", "-q"]).ok()?, "");
+    assert_eq!(scene.ctr(["content", "ls", "-q"]).ok()?, "");
     Ok(())
 }
