@@ -185,7 +185,9 @@ impl<'txn> Writing<'txn> {
     pub(crate) fn put_bytes(&mut self, row: Row<'_>, bytes: &[u8]) -> Result<()> {
         if let Some(part) = row.1.iter().find(|part| part.len() > LONGEST) {
             let (begin, length) = (part.chars().take(32).collect::<String>(), part.len());
-            return Err(Error::Invalid(format!("the name {begin:?}... has {length} bytes; at most {LONGEST} are kept")));
+            return Err(Error::Invalid(format!(
+                "the name {begin:?}... has {length} bytes; at most {LONGEST} are kept"
+            )));
         }
         self.table.insert(row.key(), bytes).map_err(|e| broken(self.file, e))?;
         self.touched.extend(row.object());
