@@ -2,11 +2,13 @@
 //!
 //! Field numbers are the format: none is ever given another meaning. Names and keys stand in the row's key and not here.
 
+mod activation;
 mod sandbox;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+pub(crate) use activation::Activation;
 pub(crate) use sandbox::Sandbox;
 use wharf_types::{Labels, Platform};
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use wharf_types::filter::Fields;
 use wharf_types::{Labels, labels};
 
-use crate::{Container, Error, Image, Lease, NamespaceRecord, Result, Sandbox};
+use crate::{Activation, Container, Error, Image, Lease, NamespaceRecord, Result, Sandbox};
 
 /// A label's key may have points of its own, which a filter may leave unquoted.
 fn value<'a>(map: &'a BTreeMap<String, String>, key: &[&str]) -> Option<Cow<'a, str>> {
@@ -52,6 +52,16 @@ impl Fields for Sandbox {
     fn field(&self, path: &[&str]) -> Option<Cow<'_, str>> {
         match path {
             ["id"] => Some((&self.id).into()),
+            ["labels", key @ ..] => value(&self.labels, key),
+            _ => None,
+        }
+    }
+}
+
+impl Fields for Activation {
+    fn field(&self, path: &[&str]) -> Option<Cow<'_, str>> {
+        match path {
+            ["name"] => Some((&self.name).into()),
             ["labels", key @ ..] => value(&self.labels, key),
             _ => None,
         }

@@ -2,7 +2,7 @@
 //!
 //! Roots are images and leases that have not expired, containers, whatever has the label `containerd.io/gc.root`, and ingests that
 //! no lease holds and that are younger than a day. Edges are an image's target, a container's snapshot, a snapshot's parent,
-//! what a lease holds, an ingest's expected digest, and the labels `containerd.io/gc.ref.…` and `containerd.io/gc.bref.…`.
+//! what a lease holds, a mount's lease, an ingest's expected digest, and the labels `containerd.io/gc.ref.…` and `containerd.io/gc.bref.…`.
 //!
 //! Marking reads the rows as they were when it began; writers go on and note what they touch. The sweep removes records in
 //! small transactions, referrers first; each begins with marking from what was touched meanwhile, on the rows as they are in that

@@ -4,7 +4,7 @@
 //! It promises that a record is on disk when a call returns, that readers never wait for writers or the collector, and that
 //! whatever a record, a lease or a label holds on to is not collected. It never fetches, unpacks or runs anything.
 //!
-//! [`Database`] opens the file; [`Namespaces`], [`Images`], [`Containers`], [`Sandboxes`] and [`Leases`] are its traits; the views
+//! [`Database`] opens the file; [`Namespaces`], [`Images`], [`Containers`], [`Sandboxes`], [`Activations`] and [`Leases`] are its traits; the views
 //! of [`wharf_content::ContentStore`] and [`wharf_snapshot::Snapshotter`] wrap the stores behind them.
 //!
 //! All calls block; an asynchronous program calls them from threads of its own.
@@ -27,6 +27,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod activations;
 mod codec;
 mod containers;
 mod content;
@@ -46,11 +47,12 @@ mod snapshots;
 #[cfg(test)]
 mod tests;
 
+pub use activations::Activations;
 pub use database::{Change, Clock, Database, Options, Sharing};
 pub use error::{Error, Result};
 pub use gc::Collected;
 pub use object::{Object, ObjectKind};
-pub use records::{Container, Image, Lease, NamespaceRecord, Resource, Runtime, Sandbox};
+pub use records::{Activation, ActiveMount, Container, Image, Lease, NamespaceRecord, Resource, Runtime, Sandbox};
 pub use sandboxes::Sandboxes;
 use wharf_types::{Filters, Labels, Namespace};
 

@@ -8,10 +8,11 @@ use crate::rows::{Row, RowKind, Rows, decode};
 use crate::{Database, Error, NamespaceRecord, Namespaces, Result, codec};
 
 /// What keeps a namespace, in the words that clients are told.
-const INSIDE: [(RowKind, &str); 6] = [
+const INSIDE: [(RowKind, &str); 7] = [
     (RowKind::Image, "images"),
     (RowKind::Container, "containers"),
     (RowKind::Sandbox, "sandboxes"),
+    (RowKind::Mount, "mounts"),
     (RowKind::Blob, "content"),
     (RowKind::Snapshot, "snapshots"),
     (RowKind::Lease, "leases"),

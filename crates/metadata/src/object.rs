@@ -32,6 +32,8 @@ pub enum ObjectKind {
     Lease,
     /// A sandbox; the collector never removes one.
     Sandbox,
+    /// What is mounted for a client under one name.
+    Mount,
     /// A snapshot of the snapshotter of this name.
     Snapshot(String),
 }
@@ -45,6 +47,7 @@ impl fmt::Display for ObjectKind {
             Self::Container => f.write_str("container"),
             Self::Lease => f.write_str("lease"),
             Self::Sandbox => f.write_str("sandbox"),
+            Self::Mount => f.write_str("mount"),
             Self::Snapshot(snapshotter) => write!(f, "{snapshotter} snapshot"),
         }
     }
@@ -69,14 +72,15 @@ impl ObjectKind {
         }
     }
 
-    /// The word for it in a lease; containers, sandboxes and leases are not leased.
+    /// The word for it in a lease; containers, sandboxes, mounts (whose records name their lease) and leases are
+    /// not leased.
     pub(crate) fn resource(&self, name: &str) -> Option<Resource> {
         let kind = match self {
             Self::Content => "content".to_owned(),
             Self::Ingest => "ingests".to_owned(),
             Self::Image => "images".to_owned(),
             Self::Snapshot(snapshotter) => format!("snapshots/{snapshotter}"),
-            Self::Container | Self::Lease | Self::Sandbox => return None,
+            Self::Container | Self::Lease | Self::Sandbox | Self::Mount => return None,
         };
         Some(Resource { kind, id: name.to_owned() })
     }

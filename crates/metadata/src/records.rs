@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use wharf_types::{Any, Descriptor, Labels, Namespace};
+use wharf_types::{Any, Descriptor, Labels, Mount, Namespace};
 
 /// A namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +85,36 @@ pub struct Sandbox {
     pub created_at: SystemTime,
     /// When it changed last.
     pub updated_at: SystemTime,
+}
+
+/// What is mounted for a client under one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Activation {
+    /// The name, unique in its namespace.
+    pub name: String,
+    /// Its labels; those that the collector knows keep it.
+    pub labels: Labels,
+    /// The lease that keeps it.
+    pub lease: Option<String>,
+    /// A number that no other activation has had; its directory's name.
+    pub number: u64,
+    /// What is mounted, bottom first.
+    pub active: Vec<ActiveMount>,
+    /// What is left for the client to mount.
+    pub system: Vec<Mount>,
+    /// When it was made.
+    pub created_at: SystemTime,
+}
+
+/// One mount that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActiveMount {
+    /// What is mounted; templates are filled in.
+    pub mount: Mount,
+    /// Where it is.
+    pub point: String,
+    /// Since when.
+    pub mounted_at: SystemTime,
 }
 
 /// A lease.

@@ -14,6 +14,7 @@
 //! Snapshot   namespace, snapshotter, key            codec::Snapshot
 //! Child      namespace, snapshotter, parent, child  empty: child stands on parent
 //! Sandbox    namespace, id                          codec::Sandbox
+//! Mount      namespace, name                        codec::Activation
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -50,6 +51,7 @@ pub(crate) enum RowKind {
     Snapshot = 9,
     Child = 10,
     Sandbox = 11,
+    Mount = 12,
 }
 
 /// The key of one row.
@@ -81,6 +83,7 @@ impl<'a> Row<'a> {
             ObjectKind::Container => Self::new(RowKind::Container, &[ns, name]),
             ObjectKind::Lease => Self::new(RowKind::Lease, &[ns, name]),
             ObjectKind::Sandbox => Self::new(RowKind::Sandbox, &[ns, name]),
+            ObjectKind::Mount => Self::new(RowKind::Mount, &[ns, name]),
             ObjectKind::Snapshot(snapshotter) => Self::new(RowKind::Snapshot, &[ns, snapshotter, name]),
         }
     }
@@ -93,6 +96,7 @@ impl<'a> Row<'a> {
             RowKind::Container => (ObjectKind::Container, a),
             RowKind::Lease => (ObjectKind::Lease, a),
             RowKind::Sandbox => (ObjectKind::Sandbox, a),
+            RowKind::Mount => (ObjectKind::Mount, a),
             RowKind::Blob => (ObjectKind::Content, a),
             RowKind::Ingest => (ObjectKind::Ingest, a),
             RowKind::Snapshot => (ObjectKind::Snapshot(a.to_owned()), b),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::unit_arg, clippy::type_complexity)]
 
+mod activations;
 mod collect;
 mod conformance;
 mod crash;

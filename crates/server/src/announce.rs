@@ -81,6 +81,6 @@ pub fn publish_collected(exchange: &dyn Exchange, removed: &Object) {
             let of = "containerd.services.images.v1.ImageDelete";
             announce(exchange, namespace, "/images/delete", of, &event);
         }
-        ObjectKind::Ingest | ObjectKind::Container | ObjectKind::Lease | ObjectKind::Sandbox => {}
+        ObjectKind::Ingest | ObjectKind::Container | ObjectKind::Lease | ObjectKind::Sandbox | ObjectKind::Mount => {}
     }
 }

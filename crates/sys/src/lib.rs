@@ -6,6 +6,7 @@
 pub mod detach;
 pub mod error;
 pub mod fs;
+pub mod loops;
 pub mod memory;
 pub mod mount;
 pub mod process;

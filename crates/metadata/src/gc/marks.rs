@@ -61,6 +61,11 @@ impl Marks {
                     RowKind::Container => decode::<codec::Container>(rows.file(), row, bytes)?.labels,
                     RowKind::Sandbox => decode::<codec::Sandbox>(rows.file(), row, bytes)?.labels,
                     RowKind::Lease => decode::<codec::Lease>(rows.file(), row, bytes)?.labels,
+                    RowKind::Mount => {
+                        let found: codec::Activation = decode(rows.file(), row, bytes)?;
+                        self.note_lease(&object, found.lease);
+                        found.labels
+                    }
                     RowKind::Blob => decode::<codec::Blob>(rows.file(), row, bytes)?.labels,
                     RowKind::Snapshot => decode::<codec::Snapshot>(rows.file(), row, bytes)?.labels,
                     _ => {
@@ -93,11 +98,23 @@ impl Marks {
                     rows.find::<codec::Snapshot>(crate::rows::Row::of(object))?.map(|found| found.labels)
                 }
                 ObjectKind::Image => rows.find::<codec::Image>(crate::rows::Row::of(object))?.map(|found| found.labels),
+                ObjectKind::Mount => rows.find::<codec::Activation>(crate::rows::Row::of(object))?.map(|found| {
+                    self.note_lease(object, found.lease);
+                    found.labels
+                }),
                 _ => None,
             };
             self.note_back(object, &labels.unwrap_or_default());
         }
         self.mark(rows, roots)
+    }
+
+    /// A mount is kept while its lease is.
+    fn note_lease(&mut self, object: &Object, lease: String) {
+        if !lease.is_empty() {
+            let lease = Object { namespace: object.namespace.clone(), kind: ObjectKind::Lease, name: lease };
+            self.back.entry(lease).or_default().push(object.clone());
+        }
     }
 
     fn note_back(&mut self, object: &Object, labels: &Labels) {
@@ -150,6 +167,6 @@ fn is_root(kind: &ObjectKind, labels: &Labels, now: SystemTime) -> bool {
         ObjectKind::Container | ObjectKind::Sandbox => true,
         ObjectKind::Image | ObjectKind::Lease => !references::is_expired(labels, now),
         ObjectKind::Content | ObjectKind::Snapshot(_) => labels.contains_key(GC_ROOT),
-        ObjectKind::Ingest => false,
+        ObjectKind::Ingest | ObjectKind::Mount => false,
     }
 }

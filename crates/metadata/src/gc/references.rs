@@ -16,6 +16,9 @@ use crate::{Object, ObjectKind, Result, codec};
 /// What begins all labels that refer back.
 const GC_BREF: &str = "containerd.io/gc.bref.";
 
+/// A mount that is kept while what has the label is.
+const GC_REF_MOUNT: &str = "containerd.io/gc.ref.mount";
+
 /// An object that is kept, and whether only itself is: what a flat lease holds.
 #[derive(Clone, Debug)]
 pub(super) struct Mark {
@@ -65,6 +68,7 @@ pub(super) fn of(rows: &impl Rows, snapshotters: &[String], mark: &Mark, emit: &
             found.labels
         }),
         ObjectKind::Sandbox => rows.find::<codec::Sandbox>(Row::of(object))?.map(|found| found.labels),
+        ObjectKind::Mount => rows.find::<codec::Activation>(Row::of(object))?.map(|found| found.labels),
         ObjectKind::Lease => return of_lease(rows, object, emit),
     };
     if let Some(labels) = labels.filter(|_| !mark.flat) {
@@ -99,6 +103,8 @@ fn forward(namespace: &Namespace, snapshotters: &[String], labels: &Labels, emit
             Some(ObjectKind::Content)
         } else if is(key, GC_REF_IMAGE) {
             Some(ObjectKind::Image)
+        } else if is(key, GC_REF_MOUNT) {
+            Some(ObjectKind::Mount)
         } else {
             key.strip_prefix(GC_REF_SNAPSHOT).and_then(|rest| snapshot(rest, snapshotters))
         };
@@ -170,6 +176,7 @@ mod tests {
             ("containerd.io/gc.ref.content/x", "c"),
             ("containerd.io/gc.ref.contents", "no"),
             ("containerd.io/gc.ref.image.x", "i"),
+            ("containerd.io/gc.ref.mount.x", "m"),
             ("containerd.io/gc.ref.snapshot.native", "s"),
             ("containerd.io/gc.ref.snapshot.native.x", "t"),
             ("containerd.io/gc.ref.snapshot.over.lay/x", "u"),
@@ -186,6 +193,7 @@ mod tests {
             "content b",
             "content c",
             "image i",
+            "mount m",
             "native snapshot s",
             "native snapshot t",
             "over.lay snapshot u",

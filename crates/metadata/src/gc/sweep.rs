@@ -10,8 +10,8 @@ use crate::rows::{Row, RowKind, Rows, Writing};
 use crate::{Error, Object, ObjectKind, Result, codec, leases, snapshots};
 
 /// The kinds of rows that are collected.
-pub(super) const KINDS: [RowKind; 5] =
-    [RowKind::Lease, RowKind::Image, RowKind::Ingest, RowKind::Snapshot, RowKind::Blob];
+pub(super) const KINDS: [RowKind; 6] =
+    [RowKind::Lease, RowKind::Image, RowKind::Mount, RowKind::Ingest, RowKind::Snapshot, RowKind::Blob];
 
 /// How many records go in one transaction: writers wait for no more than that.
 const BATCH: usize = 256;
@@ -110,7 +110,7 @@ fn remove(rows: &mut Writing<'_>, object: &Object) -> Result<bool> {
             snapshots::delete(rows, object, &found)?;
             Ok(true)
         }
-        ObjectKind::Image | ObjectKind::Ingest => rows.delete(Row::of(object)),
+        ObjectKind::Image | ObjectKind::Ingest | ObjectKind::Mount => rows.delete(Row::of(object)),
         ObjectKind::Container | ObjectKind::Sandbox => Ok(false),
     }
 }
