@@ -14,6 +14,7 @@
 //! ```
 
 pub mod command;
+pub mod dockerd;
 pub mod images;
 pub mod layout;
 pub mod raw;
