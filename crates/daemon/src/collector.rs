@@ -5,18 +5,20 @@ use std::time::Instant;
 
 use wharf_events::Exchange;
 use wharf_metadata::Database;
+use wharf_mount::Mounts;
 
 /// The collector, one run at a time.
 pub(crate) struct Collector {
     database: Database,
+    mounts: Arc<Mounts>,
     exchange: Arc<dyn Exchange>,
     running: Mutex<()>,
 }
 
 impl Collector {
-    /// Collects in `database` and tells `exchange`.
-    pub(crate) fn new(database: Database, exchange: Arc<dyn Exchange>) -> Self {
-        Self { database, exchange, running: Mutex::new(()) }
+    /// Collects in `database`, has `mounts` unmount what was collected, and tells `exchange`.
+    pub(crate) fn new(database: Database, mounts: Arc<Mounts>, exchange: Arc<dyn Exchange>) -> Self {
+        Self { database, mounts, exchange, running: Mutex::new(()) }
     }
 
     /// Removes what nothing holds on to. Blocks; a second caller waits and then runs again, since what it gave up may have
@@ -26,6 +28,9 @@ impl Collector {
         let began = Instant::now();
         let collected = self.database.collect()?;
         collected.removed.iter().for_each(|removed| wharf_server::publish_collected(&*self.exchange, removed));
+        if let Err(error) = self.mounts.sweep() {
+            tracing::warn!(%error, "mounts without record stay until the next collection");
+        }
         let (removed, took) = (collected.removed.len(), began.elapsed());
         tracing::debug!(removed, ?took, "collected");
         Ok(())

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use wharf_diff::{LayerApplier, LayerComparer};
 use wharf_events::Hub;
 use wharf_metadata::Database;
+use wharf_mount::Mounts;
 use wharf_server::{Announcer, Identity, Pulls, Services, Stop, Stopping};
 use wharf_supervisor::ShimManager;
 use wharf_types::Platform;
@@ -39,7 +40,9 @@ impl Wired {
         let hub = Arc::new(Hub::with_decoder(wharf_server::event_field));
         hub.keep_late(LATE);
         let tasks = manager(config, directories, &hub)?;
-        let collector = Arc::new(Collector::new(database.clone(), hub.clone()));
+        let mounts = Mounts::open(directories.state.join("mounts"), Arc::new(database.clone()));
+        let mounts = Arc::new(mounts.context("take up what is mounted for clients")?);
+        let collector = Arc::new(Collector::new(database.clone(), mounts.clone(), hub.clone()));
         let views = Arc::new(Views { database: database.clone(), collector: collector.clone() });
         let (stop, stopping) = Stopping::new();
         let records = Arc::new(database.clone());
@@ -49,6 +52,7 @@ impl Wired {
             containers: records.clone(),
             sandboxes: records.clone(),
             leases: records,
+            mounts,
             stores: Arc::new(Announcer { stores: views, exchange: hub.clone() }),
             applier: Arc::new(LayerApplier::new()),
             comparer: Arc::new(LayerComparer::new()),

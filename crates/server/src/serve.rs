@@ -89,7 +89,7 @@ pub fn router(services: &Services, limit: usize) -> Routes {
         .add_service(limited!(api::streaming::v1::streaming_server::StreamingServer, streams, limit))
         .add_service(limited!(api::sandbox::v1::store_server::StoreServer, sandbox::Store(of()), limit))
         .add_service(limited!(api::sandbox::v1::controller_server::ControllerServer, sandbox::Controller(of()), limit))
-        .add_service(limited!(api::mounts::v1::mounts_server::MountsServer, mounts::Mounts, limit))
+        .add_service(limited!(api::mounts::v1::mounts_server::MountsServer, mounts::Mounts(services.clone()), limit))
         .add_service(HealthServer::new(health::Health(services.stopping.clone())));
     Routes::from(known.into_axum_router().fallback(unknown).layer(MapResponseLayer::new(answer::plain)))
 }

@@ -8,6 +8,7 @@ use wharf_diff::{Applier, Comparer};
 use wharf_events::Exchange;
 use wharf_fetch::{CredentialSource, Resolver, Scheme};
 use wharf_metadata::{Containers, Images, Leases, Namespaces, Sandboxes};
+use wharf_mount::MountManager;
 use wharf_snapshot::Snapshotter;
 use wharf_supervisor::{SandboxController, TaskManager};
 use wharf_types::{Namespace, Platform};
@@ -28,6 +29,8 @@ pub struct Services {
     pub sandboxes: Arc<dyn Sandboxes>,
     /// Leases.
     pub leases: Arc<dyn Leases>,
+    /// Mounts for clients.
+    pub mounts: Arc<dyn MountManager>,
     /// Content and snapshots as namespaces see them.
     pub stores: Arc<dyn Stores>,
     /// What extracts layers.

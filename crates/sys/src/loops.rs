@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 const CONTROL: &str = "/dev/loop-control";
 const LOOP_CTL_GET_FREE: u64 = 0x4C82;
 const LOOP_CLR_FD: u64 = 0x4C01;
+const LOOP_SET_STATUS64: u64 = 0x4C04;
 const LOOP_GET_STATUS64: u64 = 0x4C05;
 const LOOP_CONFIGURE: u64 = 0x4C0A;
 const LO_FLAGS_READ_ONLY: u32 = 1;
@@ -76,7 +77,7 @@ pub struct Attach {
 #[derive(Debug)]
 pub struct LoopDevice {
     path: PathBuf,
-    _open: File,
+    open: File,
 }
 
 impl LoopDevice {
@@ -106,7 +107,7 @@ impl LoopDevice {
             let config = Config { fd, block_size: 0, info, reserved: [0; 8] };
             // SAFETY: both descriptors are open for the length of the call, and `config` is what the request reads.
             if unsafe { libc::ioctl(open.as_raw_fd(), LOOP_CONFIGURE as _, std::ptr::from_ref(&config)) } == 0 {
-                return Ok(Self { path: device, _open: open });
+                return Ok(Self { path: device, open });
             }
             let error = std::io::Error::last_os_error();
             if Errno::from_io_error(&error) != Some(Errno::BUSY) {
@@ -114,6 +115,19 @@ impl LoopDevice {
             }
         }
         Err(Error::io("find a free loop device for", path, Errno::BUSY))
+    }
+
+    /// Has a device that was attached [`Attach::until_unused`] stay until it is detached.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn keep(self) -> Result<()> {
+        let fail = |error| Error::io("keep loop device", &self.path, error);
+        let mut info = status(&self.open).map_err(fail)?;
+        info.flags &= !LO_FLAGS_AUTOCLEAR;
+        // SAFETY: the descriptor is open for the length of the call, and `info` is what the request reads.
+        let set = unsafe { libc::ioctl(self.open.as_raw_fd(), LOOP_SET_STATUS64 as _, std::ptr::from_ref(&info)) };
+        if set == 0 { Ok(()) } else { Err(fail(std::io::Error::last_os_error())) }
     }
 
     /// The device's file.
@@ -154,16 +168,19 @@ fn owned(path: &Path, tag: &str) -> Result<Option<File>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("open", path, error)),
     };
+    match status(&open) {
+        Ok(info) => Ok((info.file_name == tagged(tag)).then_some(open)),
+        // Nothing is attached, or this is no loop device.
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NXIO | Errno::NOTTY)) => Ok(None),
+        Err(error) => Err(Error::io("ask loop device", path, error)),
+    }
+}
+
+fn status(open: &File) -> std::io::Result<Info> {
     let mut info = EMPTY;
     // SAFETY: the descriptor is open for the length of the call, and `info` is what the request fills; any bytes are valid in it.
-    if unsafe { libc::ioctl(open.as_raw_fd(), LOOP_GET_STATUS64 as _, std::ptr::from_mut(&mut info)) } == 0 {
-        return Ok((info.file_name == tagged(tag)).then_some(open));
-    }
-    match std::io::Error::last_os_error() {
-        // Nothing is attached, or this is no loop device.
-        error if matches!(Errno::from_io_error(&error), Some(Errno::NXIO | Errno::NOTTY)) => Ok(None),
-        error => Err(Error::io("ask loop device", path, error)),
-    }
+    let got = unsafe { libc::ioctl(open.as_raw_fd(), LOOP_GET_STATUS64 as _, std::ptr::from_mut(&mut info)) };
+    if got == 0 { Ok(info) } else { Err(std::io::Error::last_os_error()) }
 }
 
 /// The end of a text, with a zero byte after it.
@@ -186,11 +203,11 @@ mod tests {
         let file = dir.path().join("disk");
         std::fs::write(&file, vec![7_u8; 4096]).unwrap();
         let tag = dir.path().to_str().unwrap();
-        let how = Attach { read_only: true, until_unused: false };
+        let how = Attach { read_only: true, until_unused: true };
         let device = LoopDevice::attach(&file, tag, how).unwrap();
         let path = device.path().to_owned();
         assert_eq!(std::fs::read(&path).unwrap(), vec![7_u8; 4096]);
-        drop(device);
+        device.keep().unwrap();
         assert!(is_attached(&path, tag).unwrap());
         assert!(!detach(&path, "somebody else's").unwrap());
         assert!(detach(&path, tag).unwrap());
