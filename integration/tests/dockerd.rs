@@ -12,8 +12,9 @@ use wharf_integration::dockerd::{Dockerd, IMAGE};
 const POLITE: &str = "trap 'echo told; exit 3' TERM; echo ready; while :; do usleep 10000; done";
 /// Ends with 9 when the file appears.
 const WAITS: &str = "until [ -e /tmp/end ]; do usleep 10000; done; rm /tmp/end; exit 9";
-/// Counts, on stdout and into a file, until it is told to end.
-const COUNTS: &str = "trap 'exit 3' TERM; i=0; while :; do i=$((i + 1)); echo $i; echo $i > /tmp/i; usleep 50000; done";
+/// Counts, into a file and on stdout, until it is told to end.
+const COUNTS: &str = "trap 'exit 3' TERM; i=0
+    while :; do i=$((i + 1)); echo $i > /tmp/next; mv /tmp/next /tmp/count; echo $i; usleep 50000; done";
 
 #[test]
 fn a_container_from_run_to_rm() -> anyhow::Result<()> {
@@ -156,6 +157,7 @@ fn networks_and_pruning() -> anyhow::Result<()> {
 fn containers_outlive_our_daemon_and_dockerd() -> anyhow::Result<()> {
     let mut docker = Dockerd::start()?;
     docker.docker(["run", "-d", "--name", "lives", IMAGE, "sh", "-c", COUNTS]).ok()?;
+    docker.follow(["logs", "-f", "lives"])?.until(|line| line == "1")?;
     let pid = docker.inspect("lives", "{{.State.Pid}} {{.State.StartedAt}}")?;
     for (name, away) in [("wharfd", [true, false]), ("dockerd", [false, true]), ("both", [true, true])] {
         docker.docker(["run", "-d", "--name", name, IMAGE, "sh", "-c", WAITS]).ok()?;
@@ -163,7 +165,7 @@ fn containers_outlive_our_daemon_and_dockerd() -> anyhow::Result<()> {
         // Which also tells that dockerd has found us again.
         assert_eq!(docker.docker(["wait", name]).ok()?, "9\n", "{name}");
         assert_eq!(docker.inspect("lives", "{{.State.Pid}} {{.State.StartedAt}}")?, pid, "{name}");
-        let counted: u64 = docker.docker(["exec", "lives", "cat", "/tmp/i"]).ok()?.trim().parse()?;
+        let counted: u64 = docker.docker(["exec", "lives", "cat", "/tmp/count"]).ok()?.trim().parse()?;
         let later = |line: &str| line.parse::<u64>().is_ok_and(|number| number > counted);
         docker.follow(["logs", "-f", "lives"])?.until(later)?;
         assert_eq!(docker.docker(["run", "--rm", IMAGE, "echo", "new"]).ok()?, "new\n", "{name}");
