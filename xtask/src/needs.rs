@@ -1,9 +1,12 @@
 //! What a command needs on the machine: installed where that is possible, named where not.
 
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use crate::build;
 
@@ -26,6 +29,8 @@ pub const TEST: &[Need] = &[
     need("runc", "runc"),
     need("containerd", "containerd"),
     need("ctr", "containerd"),
+    need("dockerd", "docker.io"),
+    need("docker", "docker.io"),
     need("docker-registry", "docker-registry"),
     need("skopeo", "skopeo"),
     need("umoci", "umoci"),
@@ -57,6 +62,7 @@ pub fn ensure(needs: &[Need]) -> anyhow::Result<()> {
         bail!("missing: {}; on Debian, as root: {by_hand}", programs.join(", "));
     }
     eprintln!("installing {}", packages.join(" "));
+    let _policy = Policy::at(Path::new(POLICY)).context("keep the packages' services from starting")?;
     let apt = || {
         let mut command = Command::new("apt-get");
         command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).stdout(Stdio::null());
@@ -67,6 +73,42 @@ pub fn ensure(needs: &[Need]) -> anyhow::Result<()> {
     match self::missing(needs).first() {
         None => Ok(()),
         Some(need) => bail!("{} is still missing after {by_hand}", need.program),
+    }
+}
+
+/// What Debian's packages ask before they start their services.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+/// By 101 it forbids them.
+const FORBIDS: &str = "#!/bin/sh\n# Of `cargo xtask`, while it installs packages.\nexit 101\n";
+
+/// While it lives, packages start no services: the tests want the programs alone, and a `dockerd` of the machine's own would change
+/// its firewall. A policy that was there before is left as it is.
+struct Policy<'a>(Option<&'a Path>);
+
+impl<'a> Policy<'a> {
+    fn at(path: &'a Path) -> io::Result<Self> {
+        match File::options().write(true).create_new(true).mode(0o755).open(path) {
+            Ok(mut file) => {
+                let policy = Self(Some(path));
+                file.write_all(FORBIDS.as_bytes())?;
+                Ok(policy)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                // Of one that was interrupted, it is removed in the end.
+                let ours = fs::read(path).is_ok_and(|text| text == FORBIDS.as_bytes());
+                Ok(Self(ours.then_some(path)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for Policy<'_> {
+    fn drop(&mut self) {
+        if let Some(path) = self.0 {
+            // One that somebody else removed is gone as it should be.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -85,5 +127,29 @@ pub fn find(program: &str) -> Option<PathBuf> {
 pub fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt as _;
     // The kernel shows a process's files as its effective user's.
-    std::fs::metadata("/proc/self").is_ok_and(|found| found.uid() == 0)
+    fs::metadata("/proc/self").is_ok_and(|found| found.uid() == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_policy_goes_with_the_installation_and_anothers_stays() {
+        let path = std::env::temp_dir().join(format!("policy-rc.d-{}", std::process::id()));
+        let policy = Policy::at(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o111, 0o111);
+        let status = Command::new("sh").arg(&path).status().unwrap();
+        assert_eq!(status.code(), Some(101));
+        drop(policy);
+        assert!(!path.exists());
+        fs::write(&path, "exit 0").unwrap();
+        drop(Policy::at(&path).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "exit 0");
+        fs::write(&path, FORBIDS).unwrap();
+        drop(Policy::at(&path).unwrap());
+        assert!(!path.exists());
+    }
 }
