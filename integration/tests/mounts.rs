@@ -8,9 +8,13 @@ use tonic::Code;
 use tonic::transport::Channel;
 use wharf_api::containerd::services::leases::v1 as leases;
 use wharf_api::containerd::services::mounts::v1 as api;
+use wharf_api::containerd::services::snapshots::v1::MountsRequest;
+use wharf_api::containerd::services::tasks::v1 as tasks;
 use wharf_api::containerd::types::{ActivationInfo, Mount};
+use wharf_client::NewContainer;
 use wharf_integration::Scene;
 use wharf_integration::raw::{ask, call, channel};
+use wharf_integration::stage::Stage;
 
 const MOUNTS: &str = "containerd.services.mounts.v1.Mounts";
 const LEASES: &str = "containerd.services.leases.v1.Leases";
@@ -149,5 +153,53 @@ async fn mounts_outlive_the_daemon_and_go_when_nothing_keeps_them() -> anyhow::R
     collect(&daemon).await?;
     assert!(!mounted(kept)?, "nothing keeps it");
     assert_eq!(info(&daemon, "kept").await.expect_err("it is still there").code(), Code::NotFound);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_runs_on_mounts_that_its_shim_cannot_make() -> anyhow::Result<()> {
+    let stage = Stage::set().await?;
+    let daemon = channel(&stage.scene).await?;
+    let disk = tempfile::tempdir()?;
+    for folder in ["up", "work"] {
+        std::fs::create_dir(disk.path().join(folder))?;
+    }
+    let new = NewContainer::new("a", &stage.image).command(["sh", "-c", "echo there > /here"]);
+    stage.client.create_container(new).await?;
+    let get = wharf_api::containerd::services::containers::v1::GetContainerRequest { id: "a".to_owned() };
+    let record = stage.client.containers().get(get).await?.into_inner().container.unwrap_or_default();
+    let snapshot = MountsRequest { snapshotter: record.snapshotter, key: record.snapshot_key };
+    let mut rootfs = stage.client.snapshots().mounts(snapshot).await?.into_inner().mounts;
+    assert_eq!(rootfs.len(), 1);
+    let (source, options) = (disk.path().display().to_string(), vec!["rbind".to_owned(), "rw".to_owned()]);
+    rootfs.push(Mount { r#type: "bind".to_owned(), source, options, ..Mount::default() });
+    let texts = ["lowerdir={{ mount 0 }}", "upperdir={{ mount 1 }}/up", "workdir={{ mount 1 }}/work"];
+    let options = texts.map(str::to_owned).to_vec();
+    rootfs.push(Mount {
+        r#type: "format/overlay".to_owned(),
+        source: "overlay".to_owned(),
+        options,
+        ..Mount::default()
+    });
+
+    let container_id = "a".to_owned();
+    let create = tasks::CreateTaskRequest { container_id: container_id.clone(), rootfs, ..Default::default() };
+    let nowhere = tasks::CreateTaskRequest { task_api_address: "unix:///nowhere".to_owned(), ..create.clone() };
+    stage.client.tasks().create(nowhere).await.expect_err("a task joined nothing");
+    assert_eq!(info(&daemon, "a").await.expect_err("what failed is mounted").code(), Code::NotFound);
+    stage.client.tasks().create(create).await?;
+    let made = info(&daemon, "a").await?;
+    assert_eq!(made.active.len(), 2);
+    collect(&daemon).await?;
+    assert!(mounted(&made.active[0].mount_point)?, "the container's record keeps it");
+    let wait = tasks::WaitRequest { container_id: container_id.clone(), ..Default::default() };
+    let (mut waiter, mut starter) = (stage.client.tasks(), stage.client.tasks());
+    let start = tasks::StartRequest { container_id: container_id.clone(), ..Default::default() };
+    starter.start(start).await?;
+    assert_eq!(waiter.wait(wait).await?.into_inner().exit_status, 0);
+    stage.client.tasks().delete(tasks::DeleteTaskRequest { container_id }).await?;
+    assert_eq!(info(&daemon, "a").await.expect_err("it is still there").code(), Code::NotFound);
+    assert!(!mounted(&made.active[0].mount_point)? && !mounted(&made.active[1].mount_point)?);
+    assert_eq!(std::fs::read_to_string(disk.path().join("up/here"))?, "there\n");
     Ok(())
 }

@@ -49,6 +49,12 @@ pub struct Activate {
     pub lease: Option<String>,
 }
 
+/// True when some of `mounts` are none that the kernel, or who mounts for a container, knows: they are for a [`MountManager`].
+#[must_use]
+pub fn is_needed(mounts: &[Mount]) -> bool {
+    mounts.iter().any(|mount| plan::is_ours(&mount.kind))
+}
+
 /// Mounts for clients. All calls block.
 pub trait MountManager: Send + Sync {
     /// Mounts what only this side can, or everything where it is `temporary`, and says what is left to mount.

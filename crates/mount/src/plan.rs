@@ -27,6 +27,11 @@ pub(crate) struct Step {
     template: bool,
 }
 
+/// True for a type that only this side makes sense of.
+pub(crate) fn is_ours(kind: &str) -> bool {
+    kind == LOOP || ["format/", "mkdir/", "mkfs/"].iter().any(|prefix| kind.starts_with(prefix))
+}
+
 impl Plan {
     /// A mount whose texts are templates has all before it made here; one that is a device is made here itself.
     pub(crate) fn of(asked: &Activate) -> Result<Self> {

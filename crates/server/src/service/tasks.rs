@@ -2,6 +2,7 @@
 
 mod create;
 mod look;
+mod rootfs;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -56,7 +57,13 @@ impl api::tasks_server::Tasks for Tasks {
 
     async fn delete(&self, request: Request<api::DeleteTaskRequest>) -> Result<Response<api::DeleteResponse>, Status> {
         let (call, request) = (Call::of(&request)?, request.into_inner());
-        let exit = self.0.tasks.delete(&call.namespace, &request.container_id).await.map_err(refuse)?;
+        let services = self.0.clone();
+        let exit = to_the_end(async move {
+            let exit = services.tasks.delete(&call.namespace, &request.container_id).await.map_err(refuse)?;
+            rootfs::unmount(&services, &call.namespace, &request.container_id).await;
+            Ok(exit)
+        })
+        .await?;
         Ok(Response::new(deleted(String::new(), exit)))
     }
 

@@ -10,6 +10,7 @@ use wharf_metadata::Container;
 use wharf_supervisor::{CreateTask, Stdio, Task};
 use wharf_types::Any;
 
+use super::rootfs;
 use crate::Services;
 use crate::blocking::blocking;
 use crate::call::{Call, id};
@@ -28,8 +29,14 @@ pub(super) async fn create(
     }
     let (containers, namespace, name) = (services.containers.clone(), call.namespace.clone(), id.clone());
     let container = blocking(move || containers.get(&namespace, name.as_str()).map_err(refuse)).await?;
-    let wanted = wanted(container, request)?;
-    services.tasks.create(&call.namespace, &id, wanted).await.map_err(refuse)
+    let mut wanted = wanted(container, request)?;
+    let rootfs = rootfs::mount(&services, &call.namespace, id.as_str(), wanted.rootfs).await?;
+    wanted.rootfs = rootfs.mounts;
+    let created = services.tasks.create(&call.namespace, &id, wanted).await.map_err(refuse);
+    if created.is_err() && rootfs.active {
+        rootfs::unmount(&services, &call.namespace, id.as_str()).await;
+    }
+    created
 }
 
 /// What the record and the request say together; the request's options go before the record's.
