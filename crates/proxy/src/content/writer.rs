@@ -94,6 +94,20 @@ impl IngestWriter {
     }
 }
 
+/// The plugin lets go of the reference when it has seen the stream's end: the next writer must not come before that.
+impl Drop for IngestWriter {
+    fn drop(&mut self) {
+        let Some(Stream { requests, mut answers }) = self.held().take() else { return };
+        drop(requests);
+        let ended = async move {
+            while answers.message().await?.is_some() {}
+            Ok(())
+        };
+        // What the plugin says now changes nothing any more.
+        let _ = self.store.plugin.wait(format!("close ingest {:?}", self.ingest.reference), ended);
+    }
+}
+
 /// Opens the stream and asks where the ingest stands.
 fn begin(store: &ProxyContent, ingest: &Ingest) -> Result<(Stream, api::WriteContentResponse)> {
     let first = api::WriteContentRequest {
