@@ -39,12 +39,7 @@ impl Inner {
             Ok(task) => {
                 task.set_ready();
                 reservation.fill(Arc::clone(&task));
-                // It may have died before it could be found by whoever cleans up.
-                if task.shim.is_known_dead() {
-                    let inner = Arc::clone(self);
-                    let shim = Arc::clone(&task.shim);
-                    tokio::spawn(async move { inner.bury(&shim).await });
-                }
+                self.bury_if_dead(&task.shim);
                 Ok(task)
             }
             Err(error) => {

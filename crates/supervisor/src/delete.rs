@@ -121,6 +121,14 @@ impl Inner {
         self.bury_sandboxes(shim).await;
     }
 
+    /// For those who have just made a shim's task known: the shim may have died before whoever cleans up could find it.
+    pub(crate) fn bury_if_dead(self: &Arc<Self>, shim: &Arc<Shim>) {
+        if shim.is_known_dead() {
+            let (inner, shim) = (Arc::clone(self), Arc::clone(shim));
+            tokio::spawn(async move { inner.bury(&shim).await });
+        }
+    }
+
     async fn bury_task(self: &Arc<Self>, task: &Arc<ShimTask>) {
         if !task.claim() {
             return;

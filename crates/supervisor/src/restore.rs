@@ -65,6 +65,7 @@ impl Inner {
         let (Some(shim), Some(program)) = (shim, found.program.clone()) else { return self.sweep(found) };
         let task = Arc::new(ShimTask::new(found.bundle, program, shim, self.config.timeouts));
         self.slots().insert(key, Slot::Task(Arc::clone(&task)));
+        self.bury_if_dead(&task.shim);
         let inner = Arc::clone(self);
         tokio::spawn(async move {
             inner.settle(&task).await;

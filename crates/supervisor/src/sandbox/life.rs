@@ -158,8 +158,9 @@ impl Inner {
         process: Option<Process>,
     ) -> bool {
         let Ok(shim) = self.shim_at(&endpoint, &bundle, process) else { return false };
-        let sandbox = Arc::new(Sandbox::new(bundle, program, endpoint, shim));
+        let sandbox = Arc::new(Sandbox::new(bundle, program, endpoint, Arc::clone(&shim)));
         self.sandboxes().insert(sandbox.key(), Some(sandbox));
+        self.bury_if_dead(&shim);
         true
     }
 
