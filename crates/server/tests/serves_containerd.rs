@@ -78,6 +78,11 @@ impl Drop for Scene {
     }
 }
 
+/// An identifier that no other test has: containerd's shims keep their containers in one place for all of its roots.
+fn unique(name: &str) -> String {
+    format!("{name}-{}", std::process::id())
+}
+
 const HEAD: &str = "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"PLUGINS]\n";
 
 #[test]
@@ -92,7 +97,8 @@ fn containerd_unpacks_and_runs_on_our_snapshotter() {
     scene.ctr(&["images", "pull", "--plain-http", "--snapshotter", "ours", &image]);
     assert!(scene.ctr(&["snapshots", "--snapshotter", "ours", "ls"]).contains("Committed"));
     assert!(!scene.ctr(&["snapshots", "ls"]).contains("sha256:"), "containerd's own has it too");
-    let run = ["run", "--rm", "--snapshotter", "ours", &image, "c", "/busybox", "echo", "hello from our snapshotter"];
+    let id = unique("snapshots");
+    let run = ["run", "--rm", "--snapshotter", "ours", &image, &id, "/busybox", "echo", "hello from our snapshotter"];
     assert_eq!(scene.ctr(&run), "hello from our snapshotter\n");
     assert!(std::fs::read_dir(scene.path("store")).unwrap().next().is_some());
     // Its collector goes through ours too.
@@ -111,7 +117,7 @@ fn containerd_keeps_its_content_in_our_store() {
     let image = scene.reference.clone();
     scene.ctr(&["images", "pull", "--plain-http", &image]);
     assert_eq!(
-        scene.ctr(&["run", "--rm", &image, "c", "/busybox", "echo", "hello from our store"]),
+        scene.ctr(&["run", "--rm", &image, &unique("content"), "/busybox", "echo", "hello from our store"]),
         "hello from our store\n"
     );
     let listed = scene.ctr(&["content", "ls", "-q"]);
