@@ -40,7 +40,9 @@ pub const TEST: &[Need] = &[
     need("pgrep", "procps"),
     need("setfattr", "attr"),
     need("strace", "strace"),
+    need("mkfs.ext4", "e2fsprogs"),
     need("mkfs.xfs", "xfsprogs"),
+    need("mount", "mount"),
     need("zstd", "zstd"),
 ];
 
