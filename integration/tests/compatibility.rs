@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tonic::client::Grpc;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Status};
-use tonic_prost::ProstCodec;
+use tonic::{Code, Status};
 use wharf_integration::Scene;
+use wharf_integration::raw::{call, channel, methods};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -27,23 +25,6 @@ fn rows() -> anyhow::Result<BTreeMap<String, Option<bool>>> {
         state => anyhow::bail!("{state:?} is no state"),
     };
     methods.map(|(method, rest)| Ok((method.to_owned(), built(rest)?))).collect()
-}
-
-/// The methods of the API, by the wire facts.
-fn methods() -> anyhow::Result<Vec<String>> {
-    let facts = std::fs::read_to_string(root().join("proto/wire/containerd-api.txt"))?;
-    let (mut methods, mut service) = (Vec::new(), "");
-    for line in facts.lines() {
-        match line.strip_prefix("service ") {
-            Some(name) => service = name,
-            None if !line.starts_with("  ") => service = "",
-            None if service.starts_with("containerd.services.") && !service.contains("ttrpc") => {
-                methods.push(format!("{service}/{}", line.trim().split('\t').next().unwrap_or_default()));
-            }
-            None => {}
-        }
-    }
-    Ok(methods)
 }
 
 #[test]
@@ -65,34 +46,14 @@ fn the_tests_that_are_named_exist() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Calls a method with an empty message, whatever its messages are, and returns its status.
-async fn call(channel: &Channel, method: &str) -> anyhow::Result<Status> {
-    let mut grpc = Grpc::new(channel.clone());
-    grpc.ready().await?;
-    let mut request = Request::new(tokio_stream::iter([()]));
-    request.metadata_mut().insert("containerd-namespace", "default".parse()?);
-    let path = format!("/{method}").parse()?;
-    let answer = grpc.streaming(request, path, ProstCodec::<(), ()>::default()).await;
-    let outcome = match answer {
-        Err(status) => Err(status),
-        Ok(answer) => answer.into_inner().message().await,
-    };
-    Ok(outcome.err().unwrap_or_else(|| Status::ok("")))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_built_says_so_and_nothing_else_does() -> anyhow::Result<()> {
     let scene = Scene::new()?;
-    let address = scene.daemon.address();
-    let connector = tower::service_fn(move |_| {
-        let address = address.clone();
-        async move { tokio::net::UnixStream::connect(address).await.map(hyper_util::rt::TokioIo::new) }
-    });
-    let channel = Endpoint::from_static("http://localhost").connect_with_connector(connector).await?;
+    let channel = channel(&scene).await?;
     for (method, built) in rows()? {
         // A subscription that is built says nothing until something happens.
-        let answer = tokio::time::timeout(Duration::from_secs(3), call(&channel, &method)).await;
-        let status = answer.unwrap_or_else(|_| Ok(Status::ok("")))?;
+        let answer = tokio::time::timeout(Duration::from_secs(3), call(&channel, &method, Vec::new())).await;
+        let status = answer.ok().and_then(Result::err).unwrap_or_else(|| Status::ok(""));
         let unimplemented = status.code() == Code::Unimplemented;
         assert!(built.is_none_or(|built| built != unimplemented), "{method}: {status:?}");
         assert!(!unimplemented || status.message().contains(' '), "{method} has no sentence: {status:?}");
