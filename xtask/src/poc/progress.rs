@@ -38,13 +38,13 @@ impl Bars {
         known.0.clone_from(&line.event);
     }
 
-    /// Leaves the screen as it is.
+    /// Takes the bars off the screen: the stage's own line says the rest.
     pub fn finish(&self) {
-        for (_, bar) in self.known.values() {
-            if let Some(bar) = bar {
-                bar.abandon();
-            }
+        for bar in self.known.values().filter_map(|(_, bar)| bar.as_ref()) {
+            bar.finish_and_clear();
         }
+        // Where the terminal is gone there is nothing to clear.
+        let _ = self.bars.clear();
     }
 }
 
